@@ -1,0 +1,1 @@
+"""Pictures, from the sensor to this process's hands."""

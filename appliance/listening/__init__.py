@@ -1,0 +1,1 @@
+"""Sound, from the microphone to what the voice does."""

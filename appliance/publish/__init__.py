@@ -1,0 +1,1 @@
+"""From avatar state to bytes, and out."""

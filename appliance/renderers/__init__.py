@@ -1,0 +1,1 @@
+"""Separate processes that know MQTT and the wire format alone."""

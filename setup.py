@@ -1,0 +1,51 @@
+from pathlib import Path
+from re import search
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = search(r'__version__ = "(.+)"', (HERE / "appliance/__init__.py").read_text())
+
+setup(
+    name="avatar-appliance",
+    version=VERSION.group(1) if VERSION else "0",
+    description="Turns a camera and a microphone into live avatar parameters over MQTT",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=find_packages(include=["appliance*", "engines*", "calibration*", "provisioning*"]),
+    include_package_data=True,
+    package_data={
+        "appliance.renderers": ["page/*"],
+        "appliance.publish": ["schema/*.json"],
+        "appliance.face": ["*.npz", "*.json"],
+        "appliance.demo": ["*.wav", "*.json"],
+        "engines": ["models/*/*"],
+    },
+    install_requires=[
+        "numpy>=1.26",
+        "opencv-python-headless>=4.8",
+        "openvino>=2025.0",
+        "paho-mqtt>=2.1",
+        "onnx>=1.16",
+        "tflite>=2.10",
+        "amqtt>=0.11.3",
+        "aiohttp>=3.9",
+        "rich>=13",
+        "tomli>=2; python_version < '3.11'",
+    ],
+    extras_require={
+        "device": ["pyalsaaudio>=0.11", "systemd-python>=235", "pycuda>=2024.1", "jetson-stats>=4.2"],
+        "onnxruntime": ["onnxruntime>=1.20"],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.9",
+            "mypy>=1.14",
+            "jsonschema>=4.20",
+            "hypothesis>=6.100",
+            "onnxruntime>=1.20",
+            "pyalsaaudio>=0.11",
+        ],
+    },
+    entry_points={"console_scripts": ["appliance=appliance.__main__:main"]},
+)
