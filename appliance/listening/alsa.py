@@ -1,0 +1,106 @@
+"""A sound card, by ALSA's name for it. The one module that imports ``alsaaudio``."""
+
+import select
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from appliance.errors import MicrophoneError
+from appliance.listening.blocks import BlockCutter, HearingClock, from_pcm
+from appliance.values import Sound
+
+_EPIPE = 32
+_PERIOD_S = 0.01
+_PERIODS = 16  # 160 ms of buffer: how long this process may be held up before sound is lost
+_QUIET_S = 2.0  # longer without sound, and the device is given up
+_RUSH_S = 5.0  # so much sound in less than half its time comes from no device
+
+
+class AlsaMicrophone:
+    """Any capture PCM. Rate and one channel are asked for; what the device gives instead is converted."""
+
+    def __init__(self, name: str, pcm: str, rate: int) -> None:
+        self._name = name
+        self._pcm = pcm
+        self._rate = rate
+        self.overruns = 0
+
+    def blocks(self) -> Iterator[Sound]:
+        """Yield sound until the device fails; every failure is a ``MicrophoneError``."""
+        alsaaudio = self._library()
+        device: Any = None
+        try:
+            device = self._open(alsaaudio)
+            yield from self._hear(device)
+        except alsaaudio.ALSAAudioError as error:
+            cure = "see the names that arecord -L lists" if device is None else "look at its plug"
+            raise self._error(f"gives no sound: {error}; {cure}") from None
+        finally:
+            if device is not None:
+                device.close()
+
+    def _library(self) -> ModuleType:
+        try:
+            import alsaaudio
+        except ImportError as error:
+            raise self._error(f"needs pyalsaaudio ({error}): pip install 'avatar-appliance[device]'") from None
+        library: ModuleType = alsaaudio
+        return library
+
+    def _open(self, alsaaudio: ModuleType) -> Any:
+        return alsaaudio.PCM(
+            type=alsaaudio.PCM_CAPTURE,
+            mode=alsaaudio.PCM_NONBLOCK,
+            device=self._pcm,
+            rate=self._rate,
+            channels=1,
+            format=alsaaudio.PCM_FORMAT_S16_LE,
+            periodsize=round(self._rate * _PERIOD_S),
+            periods=_PERIODS,
+        )
+
+    def _hear(self, device: Any) -> Iterator[Sound]:
+        rate, channels = self._layout(device.info())
+        clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
+        frames_since, since_ns = 0, time.monotonic_ns()
+        while True:
+            data = self._read(device)
+            read_ns = time.monotonic_ns()
+            if data is None:  # what follows does not join on to what was heard
+                self.overruns += 1
+                clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
+                continue
+            frames = from_pcm(data, 2, channels)
+            for samples, heard_ns in cutter.cut(frames, clock.heard_ns(len(frames), read_ns)):
+                yield Sound(self._name, samples, heard_ns)
+            frames_since += len(frames)
+            if frames_since >= _RUSH_S * rate:
+                if read_ns - since_ns < _RUSH_S * 5e8:
+                    raise self._error("gives sound faster than time passes; name a real device, see arecord -L")
+                frames_since, since_ns = 0, read_ns
+
+    def _read(self, device: Any) -> bytes | None:
+        """Return the frames of one read, or ``None`` for an over-run; never wait longer than ``_QUIET_S``."""
+        length, data = device.read()  # starts the device, so it comes before the first wait
+        while length == 0:
+            waiting = select.poll()
+            descriptors = device.polldescriptors()
+            for descriptor, mask in descriptors:
+                waiting.register(descriptor, mask)
+            ready = dict(waiting.poll(_QUIET_S * 1000))
+            if not ready:
+                raise self._error(f"gave no sound for {_QUIET_S:g} s; look at its plug and its switch")
+            # dsnoop and other plug-ins clear their wake-up here; without it poll() returns at once for ever
+            device.polldescriptors_revents([(descriptor, ready.get(descriptor, 0)) for descriptor, _ in descriptors])
+            length, data = device.read()
+        return None if length == -_EPIPE else bytes(data)
+
+    def _layout(self, info: dict[str, Any]) -> tuple[int, int]:
+        """Rate and channels that the device agreed to."""
+        if info["format_name"] != "S16_LE":
+            raise self._error(f"must give S16_LE samples, gives {info['format_name']}; try alsa:plug{self._pcm}")
+        return int(info["rate"]), int(info["channels"])
+
+    def _error(self, what: str) -> MicrophoneError:
+        return MicrophoneError(f"microphone {self._name}: alsa:{self._pcm} {what}")

@@ -1,0 +1,132 @@
+"""One thread that listens to one microphone."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance import settings
+from appliance.errors import MicrophoneError
+from appliance.latest import Latest
+from appliance.listening.microphones import microphone_of
+from appliance.listening.voice import VoiceState, hear
+from appliance.values import Event, Sound, Voice
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 10.0
+_STEADY_BLOCKS = 100  # after a second of sound the next failure is a new one
+_CLOSE_S = 3.0  # longer than the longest wait for a device
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningStatus:
+    """How listening fares, for the health topic."""
+
+    blocks: int = 0  # of 10 ms, since the start
+    overruns: int = 0
+    restarts: int = 0
+    last_error: str = ""
+    ended: bool = False  # a recording played to its end, or the thread is gone
+    failure: BaseException | None = None  # a bug; ``close`` raises it
+
+
+class Listening:
+    """Keeps ``voice`` fresh from its own thread, whatever the microphone does.
+
+    A failed microphone is reported, retried with back-off, and reported when it is back; meanwhile
+    the voice is silent. ``report`` and ``record`` are called on the listening thread; ``record``
+    gets every block.
+    """
+
+    def __init__(
+        self,
+        microphone: settings.Microphone,
+        report: Callable[[Event], None],
+        record: Callable[[Sound], None] | None = None,
+    ) -> None:
+        self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
+        self._name = microphone.name
+        self._microphone = microphone_of(microphone)
+        self._report = report
+        self._record = record
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"listening-{microphone.name}", daemon=True)
+        self._blocks = 0
+        self._restarts = 0
+        self._last_error = ""
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def status(self) -> ListeningStatus:
+        """Say how it goes; from any thread."""
+        ended = self._thread.ident is not None and not self._thread.is_alive()
+        return ListeningStatus(
+            self._blocks, self._microphone.overruns, self._restarts, self._last_error, ended, self._failure
+        )
+
+    def close(self) -> None:
+        """Stop listening, and raise what killed the thread if a bug did."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_S)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except BaseException as bug:  # kept for the daemon, which would not see a thread die
+            self._failure = bug
+            raise
+        finally:
+            self._fall_silent()
+
+    def _listen(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while not self._stop.is_set():
+            before = self._blocks
+            try:
+                self._hear()
+                return
+            except MicrophoneError as error:
+                if self._blocks - before >= _STEADY_BLOCKS:
+                    retry_s = _FIRST_RETRY_S
+                self._lose(error)
+            self._stop.wait(retry_s)
+            retry_s = min(2 * retry_s, _LAST_RETRY_S)
+
+    def _hear(self) -> None:
+        """Listen until the recording ends or the microphone fails."""
+        state = VoiceState()
+        for sound in self._microphone.blocks():
+            if self._stop.is_set():
+                return
+            if self._last_error:
+                self._find()
+            state, active, level = hear(state, sound.samples)
+            self.voice.put(Voice(self._name, sound.heard_ns, active, level))
+            self._blocks += 1
+            if self._record is not None:
+                self._record(sound)
+
+    def _lose(self, error: MicrophoneError) -> None:
+        self._fall_silent()
+        if str(error) != self._last_error:
+            log.warning("%s; trying again", error)
+            self._report(Event("microphone_lost", {"microphone": self._name, "error": str(error)}))
+        self._last_error = str(error)
+
+    def _find(self) -> None:
+        log.warning("microphone %s is back", self._name)
+        self._last_error = ""
+        self._restarts += 1
+        self._report(Event("microphone_restarted", {"microphone": self._name, "restarts": self._restarts}))
+
+    def _fall_silent(self) -> None:
+        """Close the mouth: nothing else would, when no sound comes."""
+        self.voice.put(Voice(self._name, self.voice.get().heard_ns))
