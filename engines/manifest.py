@@ -1,0 +1,136 @@
+"""What the models are: ``models/<name>/model.toml``, and ``asset.toml`` for files used as they are."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from engines.errors import EngineError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MODELS = Path(__file__).parent / "models"
+Shape = tuple[int | str, ...]
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """One published wheel, whatever interpreter and processor run here."""
+
+    package: str
+    version: str
+    python: str
+    platform: str
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file inside a wheel."""
+
+    wheel: Wheel
+    member: str
+    sha256: str
+
+    @property
+    def suffix(self) -> str:
+        """The file's ending, with its dot."""
+        return PurePosixPath(self.member).suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a picture becomes the network's input: a square of pixels, 0..255 stretched to low..high."""
+
+    size_px: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A third-party network that is converted to ONNX."""
+
+    name: str
+    licence: str
+    head: str  # what the converter writes after the last operator
+    source: Source
+    inputs: Mapping[str, Shape]  # batch first, the batch named
+    preprocessing: Preprocessing
+    outputs: Mapping[str, Shape]
+    tolerance: Mapping[str, float]  # per output: mean absolute difference from FP32 that an engine may have
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A third-party file that is used as it is."""
+
+    name: str
+    licence: str
+    source: Source
+
+
+def names() -> list[str]:
+    """Every model and asset that can be fetched."""
+    return sorted(path.parent.name for path in MODELS.glob("*/*.toml"))
+
+
+def load(name: str) -> Model | Asset:
+    """Read one manifest; ``EngineError`` if there is none, or it is not what it must be."""
+    folder = MODELS / name
+    if (folder / "model.toml").is_file():
+        return read(folder / "model.toml", Model)
+    if (folder / "asset.toml").is_file():
+        return read(folder / "asset.toml", Asset)
+    raise EngineError(f"no model or asset is named {name!r}; there are: {', '.join(names())}")
+
+
+def load_model(name: str) -> Model:
+    """Read the manifest of a network."""
+    model = load(name)
+    if not isinstance(model, Model):
+        raise EngineError(f"{name!r} is a file used as it is, not a network")
+    return model
+
+
+def read(path: Path, kind: type[M]) -> M:
+    """Read a manifest file strictly: every key is there, none is unknown, each of its type."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise EngineError(f"{path} is not TOML: {error}") from None
+    return _build(kind, {"name": path.parent.name, **table}, str(path))
+
+
+def _build(kind: type[M], table: Mapping[str, Any], where: str) -> M:
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if set(table) != set(fields):
+        wrong = ", ".join(sorted(set(table) ^ set(fields)))
+        raise EngineError(f"{where}: keys must be {', '.join(fields)}; missing or unknown: {wrong}")
+    return kind(**{key: _value(fields[key], table[key], f"{where}: {key}") for key in fields})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(hint, value, where)  # type: ignore[arg-type]  # a dataclass type, not an instance
+    if hint == Mapping[str, Shape] and isinstance(value, dict):
+        return {key: _shape(shape, f"{where}.{key}") for key, shape in value.items()}
+    if hint == Mapping[str, float] and isinstance(value, dict):
+        return {key: _value(float, number, f"{where}.{key}") for key, number in value.items()}
+    if hint in (str, int, float) and type(value) is hint:
+        return value
+    raise EngineError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def _shape(value: Any, where: str) -> Shape:
+    if isinstance(value, list) and value[:1] == ["batch"] and all(type(size) is int and size > 0 for size in value[1:]):
+        return tuple(value)
+    raise EngineError(f'{where} must be a shape such as ["batch", 3, 192, 192], got {value!r}')

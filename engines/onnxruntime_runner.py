@@ -1,0 +1,41 @@
+"""Runs a network on a CPU with ONNX Runtime: where OpenVINO is not, and as the reference of tests."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from engines.errors import EngineError
+from engines.runners import Tensors
+
+FAILURES = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile,
+)
+
+
+class OnnxRuntimeRunner:
+    """One network. A batch does not pay on a CPU, so its samples run one after the other."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            raise EngineError(f"ONNX Runtime cannot load {path}: {error}") from None
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Run every sample of the batch."""
+        batch = len(next(iter(inputs.values())))
+        samples = [
+            self._session.run(self._names, {name: array[index : index + 1] for name, array in inputs.items()})
+            for index in range(batch)
+        ]
+        outputs = samples[0] if batch == 1 else [np.concatenate(parts) for parts in zip(*samples, strict=True)]
+        return dict(zip(self._names, outputs, strict=True))
