@@ -1,0 +1,224 @@
+"""The output over MQTT."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from appliance.publish import wire
+from appliance.publish.connection import Connection, Will, properties_of
+from appliance.settings import Broker, Device
+from appliance.values import AvatarState, Event
+
+log = logging.getLogger(__name__)
+
+FRAME_EXPIRY_S = 1
+KEPT_EVENTS = 16
+UNANSWERED_EVENTS = 8
+PULSE_NS = 200_000_000
+PATIENCE_NS = 300_000_000
+FAREWELL_S = 0.5
+
+Stream = tuple[str, int]
+Mark = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """How publishing is."""
+
+    connected: bool
+    protocol: str
+    connections: int
+    problem: str
+    sent: int  # frames handed to the network
+    dropped: int  # frames that found no connection, or the last one still waiting
+    mended: int  # frames sent with a number that was not finite replaced
+
+
+@dataclass(slots=True)
+class _Link:
+    """What belongs to one connection and ends with it."""
+
+    client: paho.Client
+    expiry: Properties | None  # what a frame carries
+    announced: dict[Stream, Mark] = field(default_factory=dict)
+    states: dict[Stream, paho.MQTTMessageInfo] = field(default_factory=dict)
+    frames: dict[Stream, paho.MQTTMessageInfo] = field(default_factory=dict)
+    events: deque[paho.MQTTMessageInfo] = field(default_factory=deque)
+    health: paho.MQTTMessageInfo | None = None
+    asked_ns: int = 0
+    answered: bool = True
+
+    def is_prompt(self, topic: str) -> bool:
+        """Tell whether the broker still reads what we send.
+
+        A broker that stopped reading leaves room for seconds of frames in the network's buffers, and would
+        deliver them all when it wakes. So it is asked for a sign of life, by unsubscribing from a topic that
+        nobody subscribed to: the one request of MQTT that changes nothing and must be answered.
+        """
+        now_ns = time.monotonic_ns()
+        if not self.answered:
+            return now_ns - self.asked_ns < PATIENCE_NS
+        if now_ns - self.asked_ns >= PULSE_NS:
+            self.asked_ns, self.answered = now_ns, False
+            self.client.unsubscribe(topic)
+        return True
+
+    def hear(self, *_: Any) -> None:
+        """Take note that the broker answered."""
+        self.answered = True
+
+
+class AvatarPublisher:
+    """Publishes each state once. A late state is a wrong one, so none waits its turn.
+
+    Topics under ``avatar/v1/<site>/<device>``, and what each promises:
+
+    ``<stream>/<slot>/frame``  every state, QoS 0, never retained, expires after 1 s (MQTT 5); dropped when the
+    connection is away, the broker has stopped reading, or this stream's last frame has not left yet.
+    ``<stream>/<slot>/state``  retained, QoS 1: published when state or session change, sent before the frame.
+    ``availability``  retained, QoS 1: ``online`` while connected; ``offline`` by ``close``, or by the broker
+    itself (after 2 s with MQTT 5) if we vanish.
+    ``info``  retained, QoS 1, at every connection, after ``availability`` and before the last state of every stream.
+    ``health``  retained, QoS 1; dropped while the last one is unanswered or the connection is away.
+    ``event``  QoS 1; the newest 16 wait for a connection.
+
+    ``send`` never blocks and belongs to one thread; ``event``, ``health`` and ``status`` may be called from any.
+    """
+
+    def __init__(self, broker: Broker, device: Device, info: Mapping[str, object]) -> None:
+        """Read the secrets (``ConfigError``); ``info`` is what ``wire.encode_info`` takes."""
+        self._topics = wire.Topics(device.site, device.name)
+        self._info = wire.encode_info(info)
+        self._link: _Link | None = None
+        self._last: dict[Stream, AvatarState] = {}
+        self._events: deque[bytes] = deque(maxlen=KEPT_EVENTS)
+        self._event_turn = threading.Lock()
+        self._sent = self._dropped = self._mended = 0
+        will = Will(self._topics.availability, wire.OFFLINE)
+        name = f"avatar-{device.site}-{device.name}"
+        self._connection = Connection(broker, name, self._greet, self._part, will)
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._connection.start()
+
+    def close(self) -> None:
+        """Say ``offline`` and disconnect; waits for the broker's answer half a second at most."""
+        link, self._link = self._link, None
+        if link is not None:
+            farewell = link.client.publish(self._topics.availability, wire.OFFLINE, 1, True)
+            if farewell.rc == paho.MQTT_ERR_SUCCESS:
+                farewell.wait_for_publish(FAREWELL_S)
+        self._connection.close()
+
+    def send(self, state: AvatarState) -> bool:
+        """Hand over one state; ``False`` if it was dropped because the broker is away or behind."""
+        stream = (state.stream, state.slot)
+        self._last[stream] = state
+        link = self._link
+        if link is None or not link.is_prompt(f"{self._topics.root}/pulse"):
+            self._dropped += 1
+            return False
+        offset_ns = _utc_offset_ns()
+        if _mark(state) != link.announced.get(stream) and not _waits(link.states.get(stream)):
+            self._announce(link, state, offset_ns)
+        if _waits(link.frames.get(stream)) or not self._publish_frame(link, state, offset_ns):
+            self._dropped += 1
+            return False
+        self._sent += 1
+        return True
+
+    def event(self, event: Event) -> None:
+        """Publish something that happened; it waits for a connection, with the newest few others."""
+        self._events.append(wire.encode_event(event, time.time_ns()))
+        self._publish_events(self._link)
+
+    def health(self, health: Mapping[str, object]) -> bool:
+        """Publish how the device is; ``False`` if the broker is away or has not answered the last one."""
+        link = self._link
+        self._publish_events(link)
+        if link is None or _waits(link.health):
+            return False
+        link.health = link.client.publish(self._topics.health, wire.encode_health(health), 1, True)
+        return link.health.rc == paho.MQTT_ERR_SUCCESS
+
+    def status(self) -> PublisherStatus:
+        """Return how publishing is now."""
+        now = self._connection.status()
+        counts = (self._sent, self._dropped, self._mended)
+        return PublisherStatus(now.connected, now.protocol, now.connections, now.problem, *counts)
+
+    def _publish_frame(self, link: _Link, state: AvatarState, offset_ns: int) -> bool:
+        if not wire.is_finite(state):
+            if not self._mended:
+                log.error("%s/%s: a value is not finite and is sent as neutral", state.stream, state.slot)
+            self._mended += 1
+        topic = self._topics.frame(state.stream, state.slot)
+        payload = wire.encode(state, offset_ns)
+        info = link.client.publish(topic, payload, 0, False, link.expiry)
+        link.frames[state.stream, state.slot] = info
+        return info.rc == paho.MQTT_ERR_SUCCESS
+
+    def _announce(self, link: _Link, state: AvatarState, offset_ns: int) -> None:
+        stream = (state.stream, state.slot)
+        payload = wire.encode_state(state, offset_ns)
+        link.states[stream] = link.client.publish(self._topics.state(*stream), payload, 1, True)
+        link.announced[stream] = _mark(state)
+
+    def _publish_events(self, link: _Link | None) -> None:
+        """Publish the events that wait, as far as the broker keeps up with answering."""
+        if link is None:
+            return
+        with self._event_turn:
+            while link.events and not _waits(link.events[0]):
+                link.events.popleft()
+            while self._events and len(link.events) < UNANSWERED_EVENTS:
+                link.events.append(link.client.publish(self._topics.event, self._events.popleft(), 1))
+
+    def _greet(self, client: paho.Client) -> None:
+        link = _Link(client, _expiry(client))
+        client.on_unsubscribe = link.hear
+        client.on_publish = self._acknowledged
+        client.publish(self._topics.availability, wire.ONLINE, 1, True)
+        client.publish(self._topics.info, self._info, 1, True)
+        for state in list(self._last.values()):
+            self._announce(link, state, _utc_offset_ns())
+        self._publish_events(link)
+        self._link = link
+
+    def _part(self) -> None:
+        self._link = None
+
+    def _acknowledged(self, _client: paho.Client, _data: Any, _mid: int, code: ReasonCode, _properties: Any) -> None:
+        if code.is_failure:
+            self._connection.report(
+                f"the broker does not let us publish under {self._topics.root}: {code}; see its ACL"
+            )
+
+
+def _mark(state: AvatarState) -> Mark:
+    return (state.state.value, state.session, state.since_ns)
+
+
+def _waits(info: paho.MQTTMessageInfo | None) -> bool:
+    return info is not None and info.rc == paho.MQTT_ERR_SUCCESS and not info.is_published()
+
+
+def _utc_offset_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()
+
+
+def _expiry(client: paho.Client) -> Properties | None:
+    if client.protocol != paho.MQTTv5:
+        return None
+    return properties_of(PacketTypes.PUBLISH, MessageExpiryInterval=FRAME_EXPIRY_S)
