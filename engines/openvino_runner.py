@@ -1,5 +1,6 @@
 """Runs a network on a CPU with OpenVINO."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ class OpenVinoRunner:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {path}: {str(error).strip().splitlines()[-1]}") from None
         self._request = compiled.create_infer_request()
-        self._inputs = {port.any_name: self._request.get_tensor(port).data for port in compiled.inputs}
-        self._outputs = {port.any_name: self._request.get_tensor(port).data for port in compiled.outputs}
+        self._inputs = {
+            name: self._request.get_input_tensor(index).data for index, name in enumerate(_names(model.inputs))
+        }
+        self._outputs = {
+            name: self._request.get_output_tensor(index).data for index, name in enumerate(_names(model.outputs))
+        }
 
     def __call__(self, inputs: Tensors) -> Tensors:
         """Run every sample of the batch; one sample's outputs are views that hold until the next call."""
@@ -50,3 +55,8 @@ class OpenVinoRunner:
             np.copyto(buffer[0], inputs[name][index], casting="no")
         self._request.infer()
         return self._outputs
+
+
+def _names(ports: Sequence[openvino.Output]) -> list[str]:
+    """The file's own names: ask before compiling, which adds the names of what it folded away."""
+    return [str(port.any_name) for port in ports]
