@@ -1,0 +1,80 @@
+"""Where pictures come from: one protocol, one class a kind of source."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from appliance import settings
+from appliance.errors import CameraError
+from appliance.values import Image
+
+Picture = tuple[Image | None, int]
+"""A picture and its ``captured_ns``; ``None`` for one that was passed over because it was late."""
+
+Moment = tuple[int, Callable[[], Image | None]]
+"""When a picture of a clip is due, in nanoseconds after its first, and how to decode it."""
+
+
+class Camera(Protocol):
+    """A source of pictures, live or recorded."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yield each picture when it is there; a picture is valid until the next is asked for.
+
+        Ends only where the source has an end: a clip that does not loop. Anything else that stops the
+        pictures is a ``CameraError``. A picture may be of any shape: see ``pictures.as_bgr``.
+        """
+
+
+def open_camera(camera: settings.Camera) -> Camera:
+    """Return the camera of a ``[[camera]]`` table; nothing is opened before its first picture is asked for."""
+    kind, _, where = camera.source.partition(":")
+    # Each kind's module is imported here because a capture process needs exactly one of them.
+    if kind == "v4l2":
+        from appliance.capture.v4l2 import V4L2Camera
+
+        return V4L2Camera(where, camera.width, camera.height, camera.fps)
+    if kind in ("rtsp", "rtsps", "gstreamer"):
+        from appliance.capture.pipelines import GStreamerCamera, RTSPCamera
+
+        return GStreamerCamera(where) if kind == "gstreamer" else RTSPCamera(camera.source)
+    if kind == "file":
+        from appliance.capture.files import FileCamera
+
+        return FileCamera(where, camera.fps, camera.loop)
+    if kind == "session":
+        from appliance.capture.sessions import SessionCamera
+
+        return SessionCamera(where, camera.loop)
+    raise CameraError(f"camera.source {without_password(camera.source)!r} is of no known kind")
+
+
+def without_password(source: str) -> str:
+    """Return a source as it may be shown: user and password of every URL in it left out."""
+    return re.sub(r"://[^/@\s]*@", "://", source)
+
+
+def at_own_pace(rounds: Iterable[Iterable[Moment]], fps: float) -> Iterator[Picture]:
+    """Play clips one after the other, each picture when it is due, stamped with the moment it was.
+
+    The next picture is decoded while its time has not come. One that is already a whole period of
+    ``fps`` late is passed over: a slow decoder costs pictures, not pace.
+    """
+    period_ns = round(1e9 / fps)
+    start_ns = 0
+    for moments in rounds:
+        position_ns = -period_ns
+        for position_ns, decode in moments:
+            due_ns = start_ns + position_ns
+            if start_ns and time.monotonic_ns() > due_ns + period_ns:
+                yield None, due_ns
+                continue
+            image = decode()
+            now_ns = time.monotonic_ns()
+            if not start_ns:
+                start_ns = now_ns - position_ns
+            elif now_ns < due_ns:
+                time.sleep((due_ns - now_ns) / 1e9)
+            yield image, time.monotonic_ns()
+        start_ns += position_ns + period_ns

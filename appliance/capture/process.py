@@ -1,0 +1,104 @@
+"""The capture process: one camera's pictures into its ring. Started by ``supervisor``, a child of the appliance.
+
+Standard input brings one line of JSON (the path of the ring, the camera's settings) and then stays
+open: its end is the order to stop, and comes by itself when the appliance dies. Standard output
+carries lines: an empty one for each picture that is in the ring now, and JSON for what there is to tell:
+``{"rejected": reason, "dropped": bool}``, ``{"failed": reason}`` or ``{"ended": true}``, the last two as the last line.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from appliance import settings
+from appliance.errors import CameraError
+
+PICTURE_LINE = b"\n"
+
+
+class Lines:
+    """The way back to the appliance. A full pipe loses a line and never holds a picture up."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def picture(self) -> None:
+        """Say that a picture is in the ring."""
+        self._write(PICTURE_LINE)
+
+    def tell(self, **message: Any) -> None:
+        """Say anything else, as a line of JSON."""
+        self._write(json.dumps(message).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._descriptor, line)
+
+
+def capture(camera: settings.Camera, ring_path: Path, lines: Lines) -> None:
+    """Copy pictures into the ring until the camera's own end; report each kind of odd picture once."""
+    # Imported once the watch on standard input is running, so that a slow start can be stopped as well.
+    import cv2
+
+    from appliance.capture.cameras import open_camera
+    from appliance.capture.pictures import as_bgr
+    from appliance.capture.ring import RingWriter
+
+    cv2.setNumThreads(1)
+    ring = RingWriter(ring_path)
+    reported: set[str] = set()
+    for picture, captured_ns in open_camera(camera).pictures():
+        if picture is None:
+            ring.skip()
+            continue
+        image, fault = as_bgr(picture, ring.capacity)
+        if fault and fault not in reported:
+            reported.add(fault)
+            lines.tell(rejected=fault, dropped=image is None)
+        if image is not None:
+            ring.write(image, captured_ns)
+            lines.picture()
+
+
+def main() -> int:
+    """Capture as standard input says; exit 0 at the camera's own end, 1 when it fails."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the appliance decides
+    lines = Lines(os.dup(sys.stdout.fileno()))
+    _silence_libraries()
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_exit_with_the_appliance, daemon=True).start()
+    try:
+        camera = settings.Camera(**order["camera"])
+        capture(camera, Path(order["ring"]), lines)
+    except CameraError as error:
+        lines.tell(failed=str(error))
+        return 1
+    except BrokenPipeError:
+        return 0  # the appliance is gone
+    lines.tell(ended=True)
+    return 0
+
+
+def _silence_libraries() -> None:
+    """Keep the camera libraries' own lines, of which a bad cable causes one a picture, out of the journal."""
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _exit_with_the_appliance() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(0)  # at once: the camera may hold the main thread for seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())
