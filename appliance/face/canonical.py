@@ -1,9 +1,19 @@
-"""Where the 478 landmarks are: their groups by the person's own left and right, and the average face in metric space.
+"""The 478 landmarks: their groups by the person's own left and right, and an average face in metric space.
 
-The landmark network's order, checked on a photograph and on renders: in an unmirrored picture the person's right eye is on
-the picture's left, and there lie the indices 33, 133 and the iris 468..472; the person's left eye is 263, 362 and 473..477.
-Paired groups run in step: entry i of a LEFT group is the mirror of entry i of its RIGHT group.
+The landmark network's order, checked on a photograph and on renders: in an unmirrored picture the
+person's right eye is on the picture's left, and there lie the indices 33, 133 and the iris 468..472;
+the person's left eye is 263, 362 and 473..477. Paired groups run in step: entry i of a LEFT group is
+the mirror of entry i of its RIGHT group.
 """
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.values import Float32
 
 Group = tuple[int, ...]
 
@@ -47,3 +57,29 @@ CHEEK_LOWER_RIGHT, CHEEK_LOWER_LEFT = 205, 425  # beside the nose and mouth, whe
 JAW_RIGHT: Group = (132, 58, 172, 136, 150, 149, 176, 148)  # from below the ear to beside the chin
 JAW_LEFT: Group = (361, 288, 397, 365, 379, 378, 400, 377)
 FACE_EDGE_RIGHT, FACE_EDGE_LEFT = 234, 454  # before the ears
+
+_FILE = Path(__file__).parent / "canonical.npz"  # made by engines.training.canonical_geometry
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalFace:
+    """A neutral average adult face that looks straight ahead, lips closed, 63 mm from pupil to pupil.
+
+    Head coordinates: metres, origin midway between the centres of the two eyeballs, +X to the
+    person's left (the right of an unmirrored picture), +Y up, +Z out of the face.
+    """
+
+    points_m: Float32  # 478 x 3
+    mirror: npt.NDArray[np.int16]  # 478: each landmark's mirror image; itself on the midline
+    eye_right_m: Float32  # 3: the point about which the person's right eye turns
+    eye_left_m: Float32
+
+
+@cache
+def canonical_face() -> CanonicalFace:
+    """Read the average face; the arrays are shared and read-only."""
+    with np.load(_FILE) as file:
+        arrays = [file["points_m"], file["mirror"], *file["eyes_m"]]
+    for array in arrays:
+        array.flags.writeable = False
+    return CanonicalFace(*arrays)

@@ -1,0 +1,1 @@
+"""Scripts and recipes that made the numbers and weights of ours."""
