@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from appliance.demo.timeline import FPS, FRAMES, LENGTH_S, SPEECH_AT_S, Timeline, build_timeline
-from appliance.demo.warp import ZOOM, FaceWarp, Field, Picture
+from appliance.demo.warp import ZOOM, FaceWarp, Field, Picture, coarse_positions, refine
 from appliance.errors import ApplianceError
 
 VERSION = 1
@@ -22,19 +22,24 @@ WIDTH, HEIGHT = 1280, 720
 CODEC, VIDEO = "mp4v", "clip.mp4"
 SPEECH_WAV, SPEECH_JSON = (Path(__file__).with_name(name) for name in ("speech.wav", "speech.json"))
 
+TRUTH = (
+    "jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmile", "browUp", "roll_deg", "shift_x_px", "shift_y_px", "scale",
+)  # fmt: skip
+
 PHOTOGRAPH_PX = 512
 OUTLINE = np.array(
     [
-        (201, 23), (191, 32), (185, 38), (174, 43), (165, 51), (156, 58), (154, 64), (153, 74), (155, 98), (157, 104),
-        (163, 110), (170, 117), (171, 124), (175, 130), (181, 132), (182, 141), (184, 148), (172, 148), (161, 150),
-        (149, 153), (140, 158), (131, 167), (126, 176), (121, 183), (120, 198), (115, 199), (113, 205), (103, 215),
-        (88, 228), (76, 235), (65, 246), (55, 262), (50, 271), (44, 284), (40, 294), (39, 306), (33, 322), (29, 336),
-        (25, 374), (19, 390), (19, 418), (24, 432), (24, 461), (28, 494), (24, 511), (511, 511), (511, 408),
-        (488, 406), (478, 384), (456, 362), (430, 349), (407, 345), (381, 345), (363, 345), (360, 333), (357, 323),
-        (356, 302), (352, 286), (345, 272), (340, 262), (319, 243), (311, 239), (303, 233), (298, 217), (292, 207),
-        (285, 199), (276, 188), (266, 178), (257, 172), (257, 161), (263, 149), (266, 137), (273, 136), (280, 127),
-        (290, 117), (296, 106), (300, 92), (299, 72), (296, 58), (288, 43), (276, 31), (259, 22), (248, 18),
-        (237, 16), (227, 16), (216, 20),
+        (201, 23), (191, 31), (185, 38), (174, 43), (166, 50), (163, 51), (156, 58), (154, 64), (153, 74), (154, 75),
+        (155, 98), (157, 104), (163, 110), (170, 117), (171, 124), (175, 130), (181, 132), (182, 141), (184, 148),
+        (172, 148), (160, 150), (153, 151), (149, 153), (140, 158), (131, 167), (129, 171), (126, 176), (121, 183),
+        (120, 198), (115, 199), (113, 205), (110, 206), (103, 215), (90, 227), (85, 230), (76, 235), (65, 246),
+        (55, 262), (50, 271), (44, 282), (40, 294), (39, 306), (33, 322), (29, 336), (26, 342), (25, 374), (19, 390),
+        (19, 418), (24, 432), (24, 461), (28, 494), (24, 511), (511, 511), (511, 408), (490, 408), (478, 384),
+        (456, 362), (430, 349), (407, 345), (381, 345), (364, 348), (360, 344), (360, 333), (357, 323), (356, 302),
+        (352, 286), (347, 282), (345, 272), (340, 262), (319, 243), (311, 239), (303, 233), (298, 217), (291, 208),
+        (284, 200), (275, 190), (265, 180), (256, 174), (256, 161), (263, 149), (266, 137), (272, 136), (275, 134),
+        (280, 127), (290, 117), (296, 107), (296, 103), (300, 92), (299, 72), (296, 66), (296, 58), (288, 43),
+        (276, 31), (272, 30), (260, 24), (248, 18), (237, 16), (227, 16), (216, 20), (207, 20),
     ],
     np.float32,
 )  # fmt: skip
@@ -78,7 +83,7 @@ def ensure_clip(directory: Path, photograph: Path, say: Callable[[str], None]) -
 
 def read_photograph(photograph: Path) -> Picture:
     """Return the photograph, 512 x 512 x 3, BGR."""
-    picture = cv2.imread(str(photograph), cv2.IMREAD_COLOR) if photograph.is_file() else None
+    picture: Picture | None = cv2.imread(str(photograph), cv2.IMREAD_COLOR) if photograph.is_file() else None
     if picture is None or picture.shape != (PHOTOGRAPH_PX, PHOTOGRAPH_PX, 3):
         found = "nothing readable" if picture is None else f"{picture.shape[1]} x {picture.shape[0]} pixels"
         raise ApplianceError(
@@ -92,8 +97,8 @@ def render(folder: Path, photograph: Picture, say: Callable[[str], None]) -> Non
     """Write the three files of the clip into ``folder``."""
     timeline = build_timeline(SPEECH_JSON)
     write_voice(folder / "voice.wav")
-    np.savez(folder / "truth.npz", **truth(timeline))
-    video = cv2.VideoWriter(str(folder / VIDEO), cv2.VideoWriter_fourcc(*CODEC), FPS, (WIDTH, HEIGHT))
+    np.savez(folder / "truth.npz", allow_pickle=False, **truth(timeline))
+    video = cv2.VideoWriter(str(folder / VIDEO), cv2.VideoWriter.fourcc(*CODEC), FPS, (WIDTH, HEIGHT))
     if not video.isOpened():
         raise ApplianceError(f"this OpenCV cannot write {CODEC} video; install opencv-python-headless from its wheel")
     try:
@@ -105,21 +110,19 @@ def render(folder: Path, photograph: Picture, say: Callable[[str], None]) -> Non
         video.release()
 
 
-def truth(timeline: Timeline) -> dict[str, np.ndarray]:
+def truth(timeline: Timeline) -> dict[str, Field]:
     """Return what ``truth.npz`` holds: one value a frame, and the rate.
 
     ``visible`` is the part of the face's width inside the picture, 0..1; ``present`` whether it is above 0.
     """
-    names = ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmile", "browUp")
-    names += ("roll_deg", "shift_x_px", "shift_y_px", "scale")
-    arrays: dict[str, np.ndarray] = {name: getattr(timeline, name) for name in names}
+    arrays = {name: np.asarray(getattr(timeline, name), np.float32) for name in TRUTH}
     half_px = FACE_HALF_PX * ZOOM * timeline.scale
     lean_px = (PIVOT_Y - FACE_CENTRE_Y) * ZOOM * timeline.scale * np.sin(np.deg2rad(timeline.roll_deg))
     centre_px = AT_X_PX + timeline.shift_x_px - lean_px
     inside_px = np.minimum(centre_px + half_px, WIDTH) - np.maximum(centre_px - half_px, 0)
-    arrays["visible"] = np.clip(inside_px / (2 * half_px), 0, 1).astype(np.float32)
-    arrays["present"] = (arrays["visible"] > 0).astype(np.uint8)
-    arrays["fps"] = np.float32(FPS)
+    arrays["visible"] = np.clip(np.round(inside_px / (2 * half_px), 4), 0, 1).astype(np.float32)
+    arrays["present"] = (arrays["visible"] > 0).astype(np.float32)
+    arrays["fps"] = np.array(FPS, np.float32)
     return arrays
 
 
@@ -127,7 +130,6 @@ def frames(photograph: Picture, timeline: Timeline) -> Iterator[Picture]:
     """Yield each picture of the clip, height x width x 3, BGR."""
     texture = enlarge(photograph)
     alpha = person_alpha()
-    figure = np.dstack([texture, alpha])
     warp = FaceWarp(texture)
     background = make_background(photograph)
     random = np.random.default_rng(7)
@@ -137,28 +139,32 @@ def frames(photograph: Picture, timeline: Timeline) -> Iterator[Picture]:
     ]
     for index in range(len(timeline.scale)):
         channels = timeline.at(index)
-        figure[..., :3][warp.box] = warp(channels)
-        placed = cv2.remap(figure, pose_map(channels), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        opacity = placed[..., 3].astype(np.float32) * np.float32(1 / 255)
-        frame = cv2.blendLinear(np.ascontiguousarray(placed[..., :3]), background, opacity, 1 - opacity)
+        texture[warp.box] = warp(channels)
+        place = pose_map(channels)
+        person = cv2.remap(texture, place, None, cv2.INTER_LINEAR)
+        opacity = cv2.remap(alpha, place, None, cv2.INTER_LINEAR)
+        frame = cv2.blendLinear(person, background, opacity, 1 - opacity)
         yield cv2.add(frame, noise[index % NOISE_FIELDS])
 
 
 def enlarge(photograph: Picture) -> Picture:
     """Return the photograph ``ZOOM`` times as large, lightly sharpened."""
     size = round(PHOTOGRAPH_PX * ZOOM)
-    large = cv2.resize(photograph, (size, size), interpolation=cv2.INTER_CUBIC)
-    return cv2.addWeighted(large, 1.5, cv2.GaussianBlur(large, (0, 0), 2.2), -0.5, -6)
+    large: Picture = cv2.resize(photograph, (size, size), interpolation=cv2.INTER_CUBIC)
+    sharp: Picture = cv2.addWeighted(large, 1.5, cv2.GaussianBlur(large, (0, 0), 2.2), -0.5, -6)
+    return sharp
 
 
-def person_alpha() -> Picture:
-    """Return the person's opacity in the enlarged photograph, with a soft edge."""
+def person_alpha() -> Field:
+    """Return the person's opacity 0..1 in the enlarged photograph, with a soft edge."""
     size = round(PHOTOGRAPH_PX * ZOOM)
     mask = np.zeros((size, size), np.uint8)
     outline = np.where(OUTLINE >= PHOTOGRAPH_PX - 1, PHOTOGRAPH_PX + 8, OUTLINE) * ZOOM
     cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
-    return cv2.GaussianBlur(mask, (0, 0), 2.0)
+    # A wide blur made steep again rounds the corners of the outline.
+    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 4.0)
+    opacity: Field = np.clip((soft - 0.5) * 2.4 + 0.35, 0, 1).astype(np.float32)
+    return opacity
 
 
 def make_background(photograph: Picture) -> Picture:
@@ -166,9 +172,10 @@ def make_background(photograph: Picture) -> Picture:
     studio = photograph[10:60, 312:385].reshape(-1, 3).mean(axis=0)
     x, y = np.meshgrid(np.linspace(-1, 1, WIDTH), np.linspace(-1, 1, HEIGHT))
     light = 0.62 + 0.5 * np.exp(-((x + 0.05) ** 2 / 0.55 + (y + 0.3) ** 2 / 0.9))
-    cool, warm = np.array([46, 18, -8]), np.array([-22, -2, 26])
+    cool, warm = np.array([40, 14, -10]), np.array([-4, -10, 14])
     tint = np.exp(-((x + 1) ** 2) / 0.35)[..., None] * cool + np.exp(-((x - 1) ** 2) / 0.35)[..., None] * warm
-    return np.clip(studio * light[..., None] * 0.86 + tint, 0, 240).astype(np.uint8)
+    backdrop: Picture = np.clip(studio * light[..., None] * 0.86 + tint, 0, 240).astype(np.uint8)
+    return backdrop
 
 
 def pose_map(channels: dict[str, float]) -> Field:
@@ -176,8 +183,7 @@ def pose_map(channels: dict[str, float]) -> Field:
 
     The head rolls about the neck, the shoulders follow by ``BODY_SHARE``; between them the turn fades over the collar.
     """
-    rows, columns = HEIGHT // GRID + 1, WIDTH // GRID + 1
-    x, y = np.meshgrid(np.arange(columns, dtype=np.float32) * GRID, np.arange(rows, dtype=np.float32) * GRID)
+    x, y = coarse_positions(WIDTH, HEIGHT, GRID)
     unit = ZOOM * channels["scale"]
     x = (x - AT_X_PX - channels["shift_x_px"]) / unit
     y = (y - AT_Y_PX - channels["shift_y_px"]) / unit
@@ -185,9 +191,10 @@ def pose_map(channels: dict[str, float]) -> Field:
     share = 1 - (1 - BODY_SHARE) * fade * fade * (3 - 2 * fade)
     angle = np.deg2rad(channels["roll_deg"] * share + UPRIGHT_DEG * (1 - fade))
     sine, cosine = np.sin(angle), np.cos(angle)
-    source = np.dstack([cosine * x - sine * y + PIVOT_X, sine * x + cosine * y + PIVOT_Y]) * ZOOM
-    enlarge_by = np.array([[GRID, 0, 0], [0, GRID, 0]], np.float32)
-    return cv2.warpAffine(source.astype(np.float32), enlarge_by, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+    source = np.dstack([cosine * x - sine * y + PIVOT_X, sine * x + cosine * y + PIVOT_Y]).astype(
+        np.float32
+    ) * np.float32(ZOOM)
+    return refine(source, WIDTH, HEIGHT, GRID)
 
 
 def write_voice(path: Path) -> None:

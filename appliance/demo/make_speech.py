@@ -54,13 +54,13 @@ UTF8 = 1
 class EventId(ctypes.Union):
     """The payload of an event of espeak-ng's ``speak_lib.h``."""
 
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]  # noqa: RUF012 - ctypes reads a plain list
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
 
 
 class Event(ctypes.Structure):
     """``espeak_EVENT`` of espeak-ng's ``speak_lib.h``."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes reads a plain list
+    _fields_ = [
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
         ("text_position", ctypes.c_int),

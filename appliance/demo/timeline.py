@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Series = npt.NDArray[np.float32]
+Series = npt.NDArray[np.floating[Any]]
 
 FPS = 30
 LENGTH_S = 30.0
@@ -27,7 +28,7 @@ SMILES: tuple[Move, ...] = ((6.2, 0.5, 1.3, 0.6, 1.0), (20.0, 0.6, 2.6, 0.7, 1.0
 JAWS: tuple[Move, ...] = ((8.6, 0.25, 0.2, 0.25, 0.55), (9.5, 0.3, 0.5, 0.3, 1.0), (22.2, 0.25, 0.4, 0.25, 0.7))
 BROWS: tuple[Move, ...] = ((9.5, 0.25, 0.5, 0.4, 1.0), (13.1, 0.2, 0.5, 0.4, 0.7), (17.3, 0.2, 0.4, 0.4, 0.8))
 ROLLS: tuple[Move, ...] = (
-    (7.2, 0.6, 0.3, 0.6, 7.0),
+    (7.3, 0.6, 0.3, 0.6, -7.0),
     (12.9, 0.8, 0.6, 0.9, -5.0),
     (16.2, 0.7, 0.5, 0.8, 6.0),
     (20.6, 0.7, 0.5, 0.7, 14.0),

@@ -5,13 +5,14 @@ skin along; where one part slides over another (lid over eye, lips over teeth, j
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 Points = tuple[tuple[float, float], ...]
 
 ZOOM = 2.4  # texture pixels for each pixel of the photograph
@@ -45,26 +46,42 @@ LEFT_EYE_LOWER: Points = (
 
 MOUTH_X, MOUTH_Y, MOUTH_RIGHT_X, MOUTH_LEFT_X = 223.7, 147.0, 203.6, 243.9
 CHIN_Y, NECK_END_Y = 178.0, 226.0
-JAW_DROP = 15.0
-LIPS_AT_REST = 0.62  # how far the photographed smile's lips come together when the smile goes
+JAW_DROP = 16.0
+LIPS_AT_REST = 0.5  # how far the photographed smile's lips come together when the smile goes
 LID_REACH = 7.0  # how much skin above the eye stretches when the lid comes down
 
 
 def column(points: Points, x: Field) -> Field:
     """Return the height of a line at each x; level beyond its ends."""
     xs, ys = zip(*points, strict=True)
-    return np.interp(x, xs, ys).astype(np.float32)
+    heights: Field = np.interp(x, xs, ys).astype(np.float32)
+    return heights
 
 
 def bump(x: Field, y: Field, centre: tuple[float, float], reach: tuple[float, float]) -> Field:
     """Return a Gaussian of height 1."""
-    return np.exp(-(((x - centre[0]) / reach[0]) ** 2) - ((y - centre[1]) / reach[1]) ** 2).astype(np.float32)
+    height: Field = np.exp(-(((x - centre[0]) / reach[0]) ** 2) - ((y - centre[1]) / reach[1]) ** 2).astype(np.float32)
+    return height
 
 
 def rise(value: Field, low: float, high: float) -> Field:
     """Return the smooth step from 0 at ``low`` to 1 at ``high``."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def coarse_positions(width: int, height: int, step: int) -> tuple[Field, Field]:
+    """Return x and y of a coarse grid over a picture, one cell wider than it on each side; see ``refine``."""
+    columns = (np.arange(-1, -(-width // step) + 1, dtype=np.float32) + 0.5) * step - 0.5
+    rows = (np.arange(-1, -(-height // step) + 1, dtype=np.float32) + 0.5) * step - 0.5
+    x, y = np.meshgrid(columns, rows)
+    return x, y
+
+
+def refine(coarse: Field, width: int, height: int, step: int) -> Field:
+    """Return a field given on ``coarse_positions`` at every pixel, linear between them."""
+    fine: Field = cv2.resize(coarse, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+    return fine[step : step + height, step : step + width]
 
 
 class FaceWarp:
@@ -78,8 +95,7 @@ class FaceWarp:
         self._width, self._height = round(FACE_WIDTH * ZOOM), round(FACE_HEIGHT * ZOOM)
         self.box = (slice(self._top, self._top + self._height), slice(self._left, self._left + self._width))
         self._face = texture[self.box].copy()
-        columns, rows = np.arange(0, self._width, COARSE), np.arange(0, self._height, COARSE)
-        px, py = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+        px, py = coarse_positions(self._width, self._height, COARSE)
         self._coarse = np.dstack([px, py])
         x, y = (px + self._left) / ZOOM, (py + self._top) / ZOOM
         self._fields = {name: field * ZOOM for name, field in smooth_fields(x, y).items()}
@@ -124,16 +140,13 @@ class FaceWarp:
         """Return where each pixel comes from, by fixed-point iteration of source = pixel - displacement(source)."""
         source = self._coarse
         for _ in range(4):
-            at = source / COARSE
+            at = (source - self._coarse[0, 0]) / COARSE
             source = self._coarse - cv2.remap(displacement, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        size = (self._coarse.shape[1] * COARSE, self._coarse.shape[0] * COARSE)
-        # cv2.resize puts the first sample at half a step; shift it back to pixel 0.
-        shift = np.array([[COARSE, 0, 0], [0, COARSE, 0]], np.float32)
-        return cv2.warpAffine(source, shift, size, borderMode=cv2.BORDER_REPLICATE)[: self._height, : self._width]
+        return refine(source, self._width, self._height, COARSE)
 
     def _layers(self, face: Picture, still: Field, upper: Field, lower: Field) -> Picture:
         band = self._band
-        out = cv2.remap(face, upper, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        out: Picture = cv2.remap(face, upper, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         jaw = cv2.remap(face, lower, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out[band.stop :] = jaw[band.stop :]
         teeth = cv2.remap(face, still[band], None, cv2.INTER_LINEAR)
@@ -141,8 +154,6 @@ class FaceWarp:
         below_lower = cv2.remap(self._lips, lower[band], None, cv2.INTER_LINEAR)[..., 1]
         past_teeth = cv2.remap(self._lips, still[band], None, cv2.INTER_LINEAR)[..., 1]
         inside = mix(teeth, mouth_interior(past_teeth, below_lower), np.clip(past_teeth / 1.6 + 0.8, 0, 1))
-        shadow = 1 - 0.5 * np.exp(-np.clip(below_upper, 0, None) / 2.5) * np.clip(past_teeth + 8, 0, 1)
-        del shadow
         open_mouth = mix(out[band], inside, np.clip(below_upper + 0.5, 0, 1))
         out[band] = mix(open_mouth, jaw[band], np.clip(below_lower + 1.0, 0, 1))
         return out
@@ -156,7 +167,8 @@ class FaceWarp:
 
 def mix(under: Picture, over: Picture, alpha: Field) -> Picture:
     """Return ``over`` laid on ``under``."""
-    return cv2.blendLinear(np.ascontiguousarray(over), np.ascontiguousarray(under), alpha, 1 - alpha)
+    mixed: Picture = cv2.blendLinear(np.ascontiguousarray(over), np.ascontiguousarray(under), alpha, 1 - alpha)
+    return mixed
 
 
 def mouth_interior(past_teeth: Field, below_lower: Field) -> Picture:
@@ -178,9 +190,10 @@ def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
     lips = np.sqrt(np.clip(1 - ((x - MOUTH_X) / (MOUTH_LEFT_X - MOUTH_X)) ** 2, 0, 1))
     upper_line, lower_line = column(INNER_UPPER_LIP, x), column(INNER_LOWER_LIP, x)
     gap = lower_line - upper_line
+    below_cheek = rise(np.abs(x - MOUTH_X), 25, 36) * rise(y, 150, 170)  # the neck's outline stays where it is
     chinward = rise((y - lower_line) / (CHIN_Y - 8 - lower_line), 0, 1)
     jaw_width = np.exp(-((np.abs(x - MOUTH_X) / 36) ** 3))
-    jaw = (lips + (jaw_width - lips) * chinward) * (1 - rise(y, CHIN_Y + 2, NECK_END_Y))
+    jaw = (lips + (jaw_width - lips) * chinward) * (1 - rise(y, CHIN_Y + 2, NECK_END_Y)) * (1 - below_cheek)
     dome = bump(x, y, (224, 128), (46, 56))
     return {
         "unsmile": np.dstack(
@@ -191,7 +204,7 @@ def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
                 - 0.8 * bump(x, y, (223, 154), (12, 8)),
             ]
         ),
-        "round": np.dstack([3.4 * corner_right - 3.4 * corner_left, none]),
+        "round": np.dstack([2.8 * corner_right - 2.8 * corner_left, none]),
         "narrow": np.dstack([2.0 * corner_right - 2.0 * corner_left, 1.2 * (corner_right + corner_left)]),
         "brow": np.dstack([none, -3.6 * brows]),
         "turn": np.dstack([5.0 * dome, none]),
@@ -229,6 +242,6 @@ class Eyelid:
         lashes = 0.6 * amount * fade * np.exp(-(((y - margin) / 0.75) ** 2))
         lid = (lid * (1 - lashes[..., None])).astype(np.uint8)
         over = np.clip((margin + 0.5 - y) * ZOOM / 1.5 + 0.5, 0, 1).astype(np.float32)
-        closed = face.copy()
+        closed: Picture = face.copy()
         closed[y0:y1, x0:x1] = mix(face[y0:y1, x0:x1], lid, over)
         return closed
