@@ -16,6 +16,7 @@ else:
 
 MODELS = Path(__file__).parent / "models"
 Shape = tuple[int | str, ...]
+OUTSIDE = ("black", "edge")
 M = TypeVar("M")
 
 
@@ -53,6 +54,7 @@ class Preprocessing:
     size_px: int
     low: float
     high: float
+    outside: str  # what is seen outside the picture: black, or the edge repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def _build(kind: type[M], table: Mapping[str, Any], where: str) -> M:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    if where.endswith(": outside") and value not in OUTSIDE:
+        raise EngineError(f"{where} must be one of {', '.join(OUTSIDE)}, got {value!r}")
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(hint, value, where)  # type: ignore[arg-type]  # a dataclass type, not an instance
     if hint == Mapping[str, Shape] and isinstance(value, dict):

@@ -11,11 +11,14 @@ Float32 = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 
 
+_BORDERS = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}
+
+
 def sample(image: Image, square_to_picture: Matrix, preprocessing: Preprocessing, target: Float32) -> None:
     """Fill ``target``, 3 x size x size, RGB, low..high, with a square cut from a picture, 0..255, BGR.
 
-    ``square_to_picture`` is 2 x 3 and maps pixel positions of the square to those of the picture, both
-    counted from the middle of the first pixel. Between pixels it is bilinear; outside the picture, black.
+    ``square_to_picture`` is 2 x 3 and maps pixel positions of the square to those of the picture. Between
+    pixels it is bilinear.
     """
     size = preprocessing.size_px
     square = cv2.warpAffine(
@@ -23,10 +26,11 @@ def sample(image: Image, square_to_picture: Matrix, preprocessing: Preprocessing
         square_to_picture,
         (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
+        borderMode=_BORDERS[preprocessing.outside],
     )
-    scale = (preprocessing.high - preprocessing.low) / 255
-    for plane, channel in enumerate((2, 1, 0)):
-        np.multiply(square[:, :, channel], np.float32(scale), out=target[plane])
+    scale = np.float32((preprocessing.high - preprocessing.low) / 255)
+    blue, green, red = cv2.split(square)  # whole planes are multiplied twice as fast as every third byte
+    for plane, values in zip(target, (red, green, blue), strict=True):
+        np.multiply(values, scale, out=plane)
     if preprocessing.low:
         target += np.float32(preprocessing.low)
