@@ -18,7 +18,40 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
 HOST = "127.0.0.1"
 PARENT_CHECK_S = 0.5
+FIRST_PACKET_LIMIT_S = 5.0
+MQTT_3_1_1 = 4
+WRONG_VERSION = bytes((0x20, 2, 0, 1))  # CONNACK: unacceptable protocol version
 ANONYMOUS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+
+
+class _Resumed:
+    """A connection whose first bytes were read already, as the library's ``ReaderAdapter``."""
+
+    def __init__(self, reader: asyncio.StreamReader, start: bytes) -> None:
+        self._reader = StreamReaderAdapter(reader)
+        self._start = start
+
+    def feed_eof(self) -> None:
+        """Take note of the end."""
+        self._reader.feed_eof()
+
+    async def read(self, n: int = -1) -> bytes:
+        """Return the first bytes once more, then what follows them."""
+        if not self._start:
+            return bytes(await self._reader.read(n))
+        taken, self._start = self._start[:n], self._start[n:]
+        return taken
+
+
+async def _read_start(reader: asyncio.StreamReader) -> bytes:
+    """Read a CONNECT up to its protocol level: type, remaining length (1 to 4 bytes), "MQTT", level.
+
+    The library would read an MQTT 5 CONNECT as one of 3.1.1 and wait for bytes that never come.
+    """
+    start = await reader.readexactly(2)
+    while start[-1] & 0x80 and len(start) < 5:
+        start += await reader.readexactly(1)
+    return start + await reader.readexactly(7)
 
 
 async def serve(port: int, parent: int) -> None:
@@ -29,7 +62,16 @@ async def serve(port: int, parent: int) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), listener)
+        try:
+            start = await asyncio.wait_for(_read_start(reader), FIRST_PACKET_LIMIT_S)
+        except (asyncio.TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+            return
+        if start[-1] != MQTT_3_1_1:
+            writer.write(WRONG_VERSION)
+            writer.close()
+            return
+        await broker.external_connected(_Resumed(reader, start), StreamWriterAdapter(writer), listener)
 
     server = await asyncio.start_server(connected, HOST, port)
     print(server.sockets[0].getsockname()[1], flush=True)
