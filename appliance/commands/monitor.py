@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     root = f"{wire.ROOT}/+/+"
 
     def subscribe(client: paho.Client) -> None:
-        client.on_message = lambda _client, _data, message: fleet.hear(message.topic, message.payload)
+        client.on_message = lambda _client, _data, message: fleet.hear(message.topic, bytes(message.payload))
         client.subscribe([(f"{root}/{topic}", 0) for topic in TOPICS])
 
     connection = Connection(settings.broker, f"avatar-monitor-{secrets.token_hex(4)}", subscribe)
@@ -197,6 +197,5 @@ def _cells(row: Row) -> tuple[str, ...]:
     fps = "" if row.fps is None else f"{row.fps:.1f} fps"
     dropped = "" if row.dropped is None else f"{row.dropped} dropped"
     hottest = "" if row.hottest_c is None else f"{row.hottest_c:.1f} °C"
-    return (
-        row.device, row.availability, row.stream, row.state, fps, latency, dropped, memory, hottest, row.level, row.event,
-    )  # fmt: skip
+    who = (row.device, row.availability, row.stream, row.state)
+    return (*who, fps, latency, dropped, memory, hottest, row.level, row.event)
