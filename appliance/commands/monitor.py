@@ -2,21 +2,19 @@
 
 import argparse
 import json
-import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import paho.mqtt.client as paho
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from appliance.errors import BrokerError
 from appliance.publish import wire
-from appliance.publish.connection import Connection
+from appliance.publish.connection import Connection, subscriber
 from appliance.settings import Settings
 
 EXAMPLE = "appliance monitor --set broker.url=mqtt://renderer.local --once"
@@ -127,13 +125,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show the table until told to stop."""
     fleet = Fleet()
-    root = f"{wire.ROOT}/+/+"
-
-    def subscribe(client: paho.Client) -> None:
-        client.on_message = lambda _client, _data, message: fleet.hear(message.topic, bytes(message.payload))
-        client.subscribe([(f"{root}/{topic}", 0) for topic in TOPICS])
-
-    connection = Connection(settings.broker, f"avatar-monitor-{secrets.token_hex(4)}", subscribe)
+    topics = [f"{wire.ROOT}/+/+/{topic}" for topic in TOPICS]
+    connection = subscriber(settings.broker, "avatar-monitor", topics, fleet.hear)
     connection.start()
     try:
         _wait_for_broker(connection, settings.broker.url)

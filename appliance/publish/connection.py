@@ -4,9 +4,10 @@ Used by whatever talks to a broker: the publisher, ``appliance monitor``, ``appl
 """
 
 import logging
+import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -241,6 +242,20 @@ def _hang_up(sock: Any) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         log.debug("the socket was closed already")
+
+
+def subscriber(broker: Broker, name: str, topics: Sequence[str], hear: Callable[[str, bytes], None]) -> Connection:
+    """Return a connection, not yet started, that gives ``hear`` the topic and payload of every message.
+
+    ``topics`` may have wildcards and are subscribed to again at every connection, at QoS 0: a reader that
+    acknowledges makes its system delay what follows. ``hear`` is called from the network thread.
+    """
+
+    def subscribe(client: paho.Client) -> None:
+        client.on_message = lambda _client, _data, message: hear(message.topic, bytes(message.payload))
+        client.subscribe([(topic, 0) for topic in topics])
+
+    return Connection(broker, f"{name}-{secrets.token_hex(4)}", subscribe)
 
 
 def properties_of(packet_type: int, **values: int) -> Properties:

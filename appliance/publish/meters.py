@@ -1,5 +1,6 @@
 """What the topic ``health`` says of the last seconds: frames a second, and latency by stage."""
 
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -32,7 +33,7 @@ class FrameMeters:
     safe and at worst misses the frame being counted.
     """
 
-    def __init__(self, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock_ns = clock_ns
         self._started_ns = clock_ns()
         self._frames: dict[str, _Ring] = {}
