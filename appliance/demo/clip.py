@@ -1,7 +1,6 @@
 """The demo clip: one public-domain photograph, moved so that the truth of each frame is known."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 import wave
@@ -15,12 +14,11 @@ from appliance.demo.timeline import FPS, FRAMES, LENGTH_S, SPEECH_AT_S, Timeline
 from appliance.demo.warp import ZOOM, FaceWarp, Field, Picture, coarse_positions, refine
 from appliance.errors import ApplianceError
 
-VERSION = 1
-"""Part of the cached clip's name: raise it with every change of what is rendered."""
-
 WIDTH, HEIGHT = 1280, 720
 CODEC, VIDEO = "mp4v", "clip.mp4"
 SPEECH_WAV, SPEECH_JSON = (Path(__file__).with_name(name) for name in ("speech.wav", "speech.json"))
+MAKERS = (*(Path(__file__).with_name(name) for name in ("clip.py", "timeline.py", "warp.py")), SPEECH_WAV, SPEECH_JSON)
+"""What the clip depends on beside the photograph: its cached name holds a hash of them all."""
 
 TRUTH = (
     "jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmile", "browUp", "roll_deg", "shift_x_px", "shift_y_px", "scale",
@@ -48,7 +46,7 @@ OUTLINE = np.array(
 PIVOT_X, PIVOT_Y = 222.0, 186.0  # where the neck bends, in the photograph
 FACE_CENTRE_Y, FACE_HALF_PX = 122.0, 48.0
 AT_X_PX, AT_Y_PX = 640.0, 500.0  # where the pivot rests in the picture
-UPRIGHT_DEG = 2.6  # turns the photographed head upright
+UPRIGHT_DEG = 3.6  # turns the photographed head upright
 BODY_SHARE = 0.45  # how much of the head's roll the shoulders follow
 GRID = 8  # pixels between computed map positions; between them it is linear
 NOISE_LEVEL = 2.0
@@ -62,22 +60,23 @@ def ensure_clip(directory: Path, photograph: Path, say: Callable[[str], None]) -
     ``truth.npz``. Raises ApplianceError for an unreadable photograph or a full or read-only directory.
     """
     picture = read_photograph(photograph)
-    digest = hashlib.sha256(photograph.read_bytes() + SPEECH_WAV.read_bytes() + SPEECH_JSON.read_bytes())
-    folder = directory / f"clip-v{VERSION}-{digest.hexdigest()[:12]}"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in (photograph, *MAKERS)))
+    folder = directory / f"clip-{digest.hexdigest()[:12]}"
     if folder.is_dir():
         return folder
     try:
         directory.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".clip-", dir=directory))
+        try:
+            render(aside, picture, say)
+            aside.chmod(0o755)
+            aside.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise ApplianceError(f"the demo clip cannot be written to {directory}: {error.strerror}") from error
-    try:
-        render(aside, picture, say)
-        os.replace(aside, folder)
-    except OSError as error:
-        raise ApplianceError(f"the demo clip cannot be written to {directory}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        # Another process may have rendered the same clip meanwhile.
+        if not folder.is_dir():
+            raise ApplianceError(f"the demo clip cannot be written to {directory}: {error.strerror}") from error
     return folder
 
 
@@ -108,6 +107,12 @@ def render(folder: Path, photograph: Picture, say: Callable[[str], None]) -> Non
                 say(f"rendering the demo clip, once: {100 * index // FRAMES} %")
     finally:
         video.release()
+    # A full disk does not make VideoWriter complain.
+    written = int(cv2.VideoCapture(str(folder / VIDEO)).get(cv2.CAP_PROP_FRAME_COUNT))
+    if written != FRAMES:
+        raise ApplianceError(
+            f"{written} of {FRAMES} frames of the demo clip were written to {folder}; is the disk full?"
+        )
 
 
 def truth(timeline: Timeline) -> dict[str, Field]:

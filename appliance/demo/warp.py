@@ -44,10 +44,10 @@ LEFT_EYE_LOWER: Points = (
     (255.8, 104.8), (257.0, 104.6),
 )  # fmt: skip
 
-MOUTH_X, MOUTH_Y, MOUTH_RIGHT_X, MOUTH_LEFT_X = 223.7, 147.0, 203.6, 243.9
+MOUTH_X, MOUTH_LEFT_X = 223.7, 243.9
 CHIN_Y, NECK_END_Y = 178.0, 226.0
 JAW_DROP = 16.0
-LIPS_AT_REST = 0.5  # how far the photographed smile's lips come together when the smile goes
+LIPS_AT_REST = 0.42  # how far the photographed smile's lips come together when the smile goes
 LID_REACH = 7.0  # how much skin above the eye stretches when the lid comes down
 
 
@@ -66,7 +66,7 @@ def bump(x: Field, y: Field, centre: tuple[float, float], reach: tuple[float, fl
 
 def rise(value: Field, low: float, high: float) -> Field:
     """Return the smooth step from 0 at ``low`` to 1 at ``high``."""
-    t = np.clip((value - low) / (high - low), 0, 1)
+    t: Field = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
@@ -100,10 +100,11 @@ class FaceWarp:
         x, y = (px + self._left) / ZOOM, (py + self._top) / ZOOM
         self._fields = {name: field * ZOOM for name, field in smooth_fields(x, y).items()}
         self._eyes = {
-            "eyeBlinkRight": Eyelid(RIGHT_EYE_UPPER, RIGHT_EYE_LOWER, outer=-1),
-            "eyeBlinkLeft": Eyelid(LEFT_EYE_UPPER, LEFT_EYE_LOWER, outer=1),
+            "eyeBlinkRight": Eyelid(RIGHT_EYE_UPPER, RIGHT_EYE_LOWER),
+            "eyeBlinkLeft": Eyelid(LEFT_EYE_UPPER, LEFT_EYE_LOWER),
         }
         self._band = slice(round((124 - FACE_Y) * ZOOM), round((176 - FACE_Y) * ZOOM))
+        self._from_middle = np.arange(self._width, dtype=np.float32) + self._left - MOUTH_X * ZOOM
         self._lips = self._lip_distances()
 
     def __call__(self, channels: Mapping[str, float]) -> Picture:
@@ -114,16 +115,8 @@ class FaceWarp:
                 face = lid.close(face, channels[name], (self._left, self._top))
         smile, jaw = channels["mouthSmile"], channels["jawOpen"]
         closing = 1 - (1 - LIPS_AT_REST * (1 - smile)) * (1 - channels["close"])
-        common = self._sum(
-            {
-                "unsmile": 1 - smile,
-                "round": channels["round"],
-                "brow": channels["browUp"],
-                "turn": channels["turn"],
-                "nod": channels["nod"],
-                "narrow": jaw,
-            }
-        )
+        carried = {"unsmile": 1 - smile, "narrow": jaw, "brow": channels["browUp"]}
+        common = self._sum(carried | {name: channels[name] for name in ("round", "turn", "nod")})
         still = self._map(common)
         upper = self._map(common + closing * self._fields["lip_down"])
         lower = self._map(common + closing * self._fields["lip_up"] + jaw * self._fields["jaw"])
@@ -153,7 +146,9 @@ class FaceWarp:
         below_upper = cv2.remap(self._lips, upper[band], None, cv2.INTER_LINEAR)[..., 0]
         below_lower = cv2.remap(self._lips, lower[band], None, cv2.INTER_LINEAR)[..., 1]
         past_teeth = cv2.remap(self._lips, still[band], None, cv2.INTER_LINEAR)[..., 1]
-        inside = mix(teeth, mouth_interior(past_teeth, below_lower), np.clip(past_teeth / 1.6 + 0.8, 0, 1))
+        inside = mix(
+            teeth, mouth_interior(past_teeth, below_lower, self._from_middle), np.clip((past_teeth - 0.3) / 1.6, 0, 1)
+        )
         open_mouth = mix(out[band], inside, np.clip(below_upper + 0.5, 0, 1))
         out[band] = mix(open_mouth, jaw[band], np.clip(below_lower + 1.0, 0, 1))
         return out
@@ -171,14 +166,12 @@ def mix(under: Picture, over: Picture, alpha: Field) -> Picture:
     return mixed
 
 
-def mouth_interior(past_teeth: Field, below_lower: Field) -> Picture:
-    """Return the inside of a mouth: dark under the teeth, a tongue that shows as the lower lip goes."""
-    depth = np.clip(past_teeth / 10, 0, 1)
-    tongue = rise(past_teeth, 6, 16) * np.exp(-np.clip(-below_lower - 5, 0, None) / 9)
-    dark = np.array([26, 18, 44], np.float32)
-    pink = np.array([78, 72, 138], np.float32)
-    colour = dark * (1 - 0.45 * depth[..., None]) + (pink - dark * 0.6) * tongue[..., None]
-    return np.clip(colour, 0, 255).astype(np.uint8)
+def mouth_interior(past_teeth: Field, below_lower: Field, from_middle: Field) -> Picture:
+    """Return the inside of a mouth: dark under the teeth, a tongue that shows as the lower lip goes; texture pixels."""
+    tongue = rise(past_teeth, 8, 20) * np.exp(-((from_middle / 26) ** 2) - np.clip(-below_lower - 6, 0, None) / 12)
+    dark, pink = np.array([20, 14, 36], np.float32), np.array([70, 62, 128], np.float32)
+    colour: Picture = (dark + (pink - dark) * tongue[..., None]).astype(np.uint8)
+    return colour
 
 
 def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
@@ -187,7 +180,7 @@ def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
     corner_right, corner_left = bump(x, y, (202.5, 140), (11, 11)), bump(x, y, (245, 141.5), (11, 11))
     cheek_right, cheek_left = bump(x, y, (199, 123), (13, 13)), bump(x, y, (251, 125), (13, 13))
     brows = bump(x, y, (202, 88), (17, 7)) + bump(x, y, (250, 90), (17, 7))
-    lips = np.sqrt(np.clip(1 - ((x - MOUTH_X) / (MOUTH_LEFT_X - MOUTH_X)) ** 2, 0, 1))
+    lips = np.clip(1 - ((x - MOUTH_X) / (MOUTH_LEFT_X - MOUTH_X)) ** 2, 0, 1) ** 0.7
     upper_line, lower_line = column(INNER_UPPER_LIP, x), column(INNER_LOWER_LIP, x)
     gap = lower_line - upper_line
     below_cheek = rise(np.abs(x - MOUTH_X), 25, 36) * rise(y, 150, 170)  # the neck's outline stays where it is
@@ -204,8 +197,8 @@ def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
                 - 0.8 * bump(x, y, (223, 154), (12, 8)),
             ]
         ),
-        "round": np.dstack([2.8 * corner_right - 2.8 * corner_left, none]),
-        "narrow": np.dstack([2.0 * corner_right - 2.0 * corner_left, 1.2 * (corner_right + corner_left)]),
+        "round": np.dstack([2.2 * corner_right - 2.2 * corner_left, none]),
+        "narrow": np.dstack([1.2 * corner_right - 1.2 * corner_left, 1.2 * (corner_right + corner_left)]),
         "brow": np.dstack([none, -3.6 * brows]),
         "turn": np.dstack([5.0 * dome, none]),
         "nod": np.dstack([none, 4.0 * dome]),
@@ -218,11 +211,10 @@ def smooth_fields(x: Field, y: Field) -> dict[str, Field]:
 class Eyelid:
     """One upper eyelid that slides down over its eye."""
 
-    def __init__(self, upper: Points, lower: Points, outer: int) -> None:
-        """``outer`` is the side of the temple in the picture: -1 left, 1 right."""
+    def __init__(self, upper: Points, lower: Points) -> None:
         self._left, self._right = upper[0][0] - 2, upper[-1][0] + 2
         self._top, self._bottom = min(y for _, y in upper) - LID_REACH - 2, max(y for _, y in lower) + 3
-        self._upper, self._lower, self._outer = upper, lower, outer
+        self._upper, self._lower = upper, lower
 
     def close(self, face: Picture, amount: float, origin: tuple[int, int]) -> Picture:
         """Return the face with this lid lowered by ``amount``; ``origin`` is the face's place in the texture."""
@@ -236,9 +228,8 @@ class Eyelid:
         source_y = y - drop * rise((y - upper + LID_REACH) / (drop + LID_REACH), 0, 1)
         from_x = np.broadcast_to(x * ZOOM - origin[0], source_y.shape).astype(np.float32)
         lid = cv2.remap(face, from_x, (source_y * ZOOM - origin[1]).astype(np.float32), cv2.INTER_LINEAR)
-        fade = rise((x - self._left) / (self._right - self._left), 0, 0.16) * (
-            1 - rise((x - self._left) / (self._right - self._left), 0.84, 1)
-        )
+        along = (x - self._left) / (self._right - self._left)
+        fade = rise(along, 0, 0.16) * (1 - rise(along, 0.84, 1))
         lashes = 0.6 * amount * fade * np.exp(-(((y - margin) / 0.75) ** 2))
         lid = (lid * (1 - lashes[..., None])).astype(np.uint8)
         over = np.clip((margin + 0.5 - y) * ZOOM / 1.5 + 0.5, 0, 1).astype(np.float32)
