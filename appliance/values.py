@@ -83,6 +83,10 @@ class Expression:
     gaze: Gaze
 
 
+ACQUIRING_NS = 1_000_000_000
+"""How long a new face is watched, its resting expression learnt, before it counts as tracked."""
+
+
 class TrackingState(str, Enum):
     """What is known about the person in a slot."""
 

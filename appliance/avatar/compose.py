@@ -1,0 +1,162 @@
+"""From what the face and the voice do to what the avatar does. Pure: memory in, memory out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from appliance import settings
+from appliance.avatar import idle, neutral, smoothing
+from appliance.avatar.channels import BLENDSHAPES, VISEMES
+from appliance.avatar.mood import read_mood
+from appliance.avatar.neutral import Neutral
+from appliance.avatar.smoothing import Smoothed
+from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
+
+# One vector for everything that moves: 52 weights, rotation, position, gaze of both eyes, each
+# divided by a typical span so that one pair of smoothing parameters serves all.
+_SHAPES = slice(0, 52)
+_ROTATION = slice(52, 56)
+_POSITION = slice(56, 59)
+_GAZE = slice(59, 63)
+_SPAN = np.ones(63, np.float32)
+_SPAN[_ROTATION] = 0.5  # a half turn of the quaternion's parts: 60 degrees
+_SPAN[_POSITION] = 0.3  # metres
+_SPAN[_GAZE] = 30.0  # degrees
+
+_BLINKS = [BLENDSHAPES.index("eyeBlinkLeft"), BLENDSHAPES.index("eyeBlinkRight")]
+_HASTE = np.ones(63, np.float32)
+_HASTE[_BLINKS] = 3.0  # a blink lasts three pictures: it is filtered a third as much
+
+_REST = np.zeros(63, np.float32)
+_REST[_ROTATION] = HeadPose().rotation
+_REST[_POSITION] = HeadPose().position_m
+
+_SILENCE = np.eye(len(VISEMES), dtype=np.float32)[VISEMES.index("sil")]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one avatar remembers from picture to picture."""
+
+    sequence: int = 0
+    session: str = ""
+    neutral: Neutral | None = None
+    smoothed: Smoothed | None = None
+    left: Float32 = _REST  # the last values before the face went
+    left_ns: int = 0
+
+
+class Avatar:
+    """Every avatar of the device: one memory a stream and slot."""
+
+    def __init__(self, options: settings.Avatar, cameras: Sequence[settings.Camera]) -> None:
+        self._options = options
+        self._microphones = {camera.name: camera.microphone for camera in cameras}
+        self._memories: dict[tuple[str, int], Memory] = {}
+
+    def compose(self, faces: Sequence[Face], voices: Mapping[str, Voice]) -> list[AvatarState]:
+        """One state for every slot; and one for every microphone that belongs to no camera."""
+        states = [self._step(face, voices.get(self._microphones.get(face.camera, ""))) for face in faces]
+        alone = [voice for name, voice in voices.items() if name not in self._microphones.values()]
+        return states + [self._step(_voice_alone(voice), voice) for voice in alone]
+
+    def forget_neutral(self) -> None:
+        """Learn every visitor's resting face anew."""
+        self._memories = {key: replace(memory, neutral=None) for key, memory in self._memories.items()}
+
+    def _step(self, face: Face, voice: Voice | None) -> AvatarState:
+        key = (face.camera, face.slot)
+        state, self._memories[key] = compose(self._memories.get(key, Memory()), face, voice, self._options)
+        return state
+
+
+def compose(memory: Memory, face: Face, voice: Voice | None, options: settings.Avatar) -> tuple[AvatarState, Memory]:
+    """Turn one face and the voice before it into one avatar state."""
+    if face.session != memory.session:
+        memory = replace(memory, session=face.session, neutral=None)
+    if face.expression is not None:
+        moved, memory = _live(memory, face, face.expression, options)
+    else:
+        moved, memory = _alone(memory, face, options)
+    memory = replace(memory, sequence=memory.sequence + 1)
+    return _state(memory, face, voice, moved), memory
+
+
+def _live(memory: Memory, face: Face, expression: Expression, options: settings.Avatar) -> tuple[Float32, Memory]:
+    known = memory.neutral
+    at_ns = face.captured_ns
+    known = neutral.meet(expression.blendshapes, at_ns) if known is None else _learn(known, expression, at_ns)
+    target = _gather(expression, neutral.calibrate(expression.blendshapes, known))
+    smoothed = _smooth(memory.smoothed, target / _SPAN, at_ns, options)
+    moved = smoothed.value * _SPAN
+    return moved, replace(memory, neutral=known, smoothed=smoothed, left=moved, left_ns=at_ns)
+
+
+def _learn(known: Neutral, expression: Expression, at_ns: int) -> Neutral:
+    return neutral.learn(known, expression.blendshapes, at_ns)
+
+
+def _alone(memory: Memory, face: Face, options: settings.Avatar) -> tuple[Float32, Memory]:
+    """Nobody moves the avatar: what it does is the setting ``avatar.idle``."""
+    if options.idle == "freeze":
+        return memory.left, memory
+    gone_ns = face.captured_ns - memory.left_ns
+    moved = memory.left.copy() if options.idle == "hold" else idle.relax(memory.left, _REST, gone_ns)
+    if gone_ns > idle.RELAX_NS:
+        lids = idle.blink(face.captured_ns, f"{face.camera}/{face.slot}")
+        moved[_BLINKS] = np.maximum(moved[_BLINKS], np.float32(lids))
+    return moved, replace(memory, smoothed=smoothing.start(moved / _SPAN, face.captured_ns))
+
+
+def _smooth(past: Smoothed | None, value: Float32, at_ns: int, options: settings.Avatar) -> Smoothed:
+    if past is None or options.smoothing == "none":
+        return smoothing.start(value, at_ns)
+    haste = np.float32(options.min_cutoff_hz) * _HASTE
+    return smoothing.one_euro(past, value, at_ns, haste, np.float32(options.beta) * _HASTE)
+
+
+def _gather(expression: Expression, blendshapes: Float32) -> Float32:
+    head, gaze = expression.head, expression.gaze
+    rest = (*head.rotation, *head.position_m, *gaze.left_deg, *gaze.right_deg)
+    return np.concatenate([blendshapes, np.asarray(rest, np.float32)])
+
+
+def _state(memory: Memory, face: Face, voice: Voice | None, moved: Float32) -> AvatarState:
+    rotation = moved[_ROTATION] / max(float(np.linalg.norm(moved[_ROTATION])), 1e-6)
+    x, y, z, w = (float(part) for part in rotation)
+    right, up, back = (float(part) for part in moved[_POSITION])
+    gaze = [float(angle) for angle in moved[_GAZE]]
+    blendshapes = np.clip(moved[_SHAPES], 0, 1)
+    visemes = _SILENCE if voice is None or voice.visemes is None else voice.visemes
+    return AvatarState(
+        stream=face.camera,
+        slot=face.slot,
+        sequence=memory.sequence,
+        session=face.session,
+        state=face.state,
+        since_ns=face.since_ns,
+        confidence=face.confidence,
+        captured_ns=face.captured_ns,
+        head=HeadPose((x, y, z, w), (right, up, back)),
+        gaze=Gaze((gaze[0], gaze[1]), (gaze[2], gaze[3])),
+        blendshapes=blendshapes,
+        visemes=visemes,
+        voice=voice or Voice("", face.captured_ns),
+        mood=read_mood(blendshapes),
+        latency_ms=face.latency_ms,
+    )
+
+
+def _voice_alone(voice: Voice) -> Face:
+    """The face that a microphone without a camera has: none."""
+    return Face(
+        camera=voice.microphone,
+        slot=0,
+        session="",
+        state=TrackingState.VOICE,
+        since_ns=0,
+        confidence=1.0 if voice.active else 0.0,
+        captured_ns=voice.heard_ns,
+        expression=None,
+    )

@@ -1,0 +1,80 @@
+"""Show the whole product on this machine: a real face on a clip, the daemon, a broker, the web renderer."""
+
+import argparse
+import time
+from contextlib import ExitStack
+
+from appliance.demo import household
+from appliance.demo.scene import film, prepare
+from appliance.demo.subscriber import Subscriber
+from appliance.errors import ApplianceError
+from appliance.settings import Settings, from_table
+
+SETTINGS = "desk"
+EXAMPLE = """
+appliance demo
+appliance demo --seconds 30 --port 8090
+"""
+
+_START_S = 30.0
+_STEP_S = 0.25
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the demonstration."""
+    parser.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long (default: at Ctrl-C)")
+    parser.add_argument("--port", type=int, default=8080, help="the page's port (default: %(default)s)")
+    parser.add_argument("--no-viewer", action="store_true", help="no web page: publish only")
+    parser.add_argument("--broker", metavar="mqtt://HOST:PORT", help="a broker to publish to (default: its own)")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Start everything, wait, and sum up in one line."""
+    with ExitStack() as parts:
+        if not arguments.no_viewer:
+            household.check_port(arguments.port)
+        clip = prepare(settings, _say)
+        url = arguments.broker or parts.enter_context(household.broker())
+        filmed = from_table(film(clip, settings, url), arguments.overrides)
+        subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))
+        table = film(clip, settings, url)
+        daemon = parts.enter_context(household.daemon(table, arguments.overrides, arguments.verbose))
+        if not arguments.no_viewer:
+            page = parts.enter_context(household.viewer(arguments.port, filmed.broker))
+            _say(f"the avatar is at {page}")
+        _say(f"frames are published to {url}, topic avatar/v1/{filmed.device.site}/{filmed.device.name}/cam0/0/frame")
+        _await_first(subscriber, daemon)
+        _wait(arguments.seconds, daemon)
+        _say(_summary(subscriber))
+    return 0
+
+
+def _await_first(subscriber: Subscriber, daemon: household.Process) -> None:
+    deadline_s = time.monotonic() + _START_S
+    while not subscriber.first.wait(_STEP_S):
+        household.check_running(daemon, "the daemon")
+        if time.monotonic() > deadline_s:
+            raise ApplianceError(f"no frame arrived within {_START_S:.0f} s; run again with -v and read the log")
+
+
+def _wait(seconds: float | None, daemon: household.Process) -> None:
+    """Let it play for so long, or until Ctrl-C."""
+    ends_s = time.monotonic() + seconds if seconds is not None else float("inf")
+    if seconds is None:
+        _say("press Ctrl-C to end")
+    try:
+        while time.monotonic() < ends_s:
+            time.sleep(min(_STEP_S, max(0.0, ends_s - time.monotonic())))
+            household.check_running(daemon, "the daemon")
+    except KeyboardInterrupt:
+        print()
+
+
+def _summary(subscriber: Subscriber) -> str:
+    notes = subscriber.notes()
+    p50_ms, p99_ms = notes.percentiles()["capture to subscriber"]
+    return f"{notes.frames} frames, {notes.fps:.1f} fps, latency p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,102 @@
+"""Builds the parts from the settings and runs them. Nothing else constructs hardware."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from appliance.avatar.compose import Avatar
+from appliance.capture.supervisor import Cameras
+from appliance.errors import ConfigError
+from appliance.face.detector import Detector
+from appliance.face.expression import ExpressionReader
+from appliance.face.landmarks import LandmarkReader
+from appliance.face.tracker import Tracker
+from appliance.health.telemetry import Telemetry
+from appliance.identity import describe
+from appliance.listening.ears import Listening
+from appliance.loop import run
+from appliance.publish.meters import FrameMeters
+from appliance.publish.mqtt import AvatarPublisher
+from appliance.publish.outlet import Outlet
+from appliance.recording import Recording
+from appliance.settings import Camera, Settings
+from appliance.values import Event
+from appliance.watchdog import Watchdog
+from engines.fetch import ensure, model_path
+from engines.opening import open_runner
+
+MODELS = ("face_detector", "face_landmarks")
+"""The networks that every daemon runs."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, recording: Recording | None = None) -> None:
+    """Run the appliance until its cameras end or SIGTERM or SIGINT comes.
+
+    With a ``recording``, everything seen, heard and sent is also written to its folder.
+    """
+    if not settings.camera:
+        raise ConfigError("at least one [[camera]] must be set, got none")
+    started_ns = time.monotonic_ns()
+    watchdog = Watchdog()
+    watchdog.status("fetching models")
+    ensure(settings.storage.models, MODELS, log.info)
+    meters = FrameMeters(time.monotonic_ns)
+    publisher = AvatarPublisher(settings.broker, settings.device, describe(settings, MODELS))
+    outlet = Outlet(publisher, meters, started_ns)
+    with ExitStack() as parts:
+        publisher.start()
+        parts.callback(publisher.close)
+        ears = _listen(settings, publisher.event, recording, parts)
+        cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
+        watchdog.status("loading networks")
+        tracker = build_tracker(settings.camera, settings.storage.models, settings.engines.runner)
+        telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, outlet.first_frame_s, started_ns)
+        telemetry.start()
+        parts.callback(telemetry.close)
+        voices = {ear.voice.get().microphone: ear.voice for ear in ears}
+        avatar = Avatar(settings.avatar, settings.camera)
+        frames = recording.watch(cameras.ready()) if recording else cameras.ready()
+        with _stopped_by_signals(cameras):
+            watchdog.ready()
+            watchdog.status("running")
+            run(frames, tracker, voices, avatar, outlet, watchdog)
+        watchdog.stopping()
+
+
+def build_tracker(cameras: Sequence[Camera], models: Path, runner: str) -> Tracker:
+    """Load the networks of the face stage; they must have been fetched."""
+    detector = Detector(open_runner(model_path(models, "face_detector"), runner))
+    landmarks = LandmarkReader(open_runner(model_path(models, "face_landmarks"), runner))
+    return Tracker(cameras, detector, landmarks, ExpressionReader())
+
+
+def _listen(
+    settings: Settings, report: Callable[[Event], None], recording: Recording | None, parts: ExitStack
+) -> list[Listening]:
+    ears = [Listening(mic, report, recording.hear if recording else None) for mic in settings.microphone]
+    for ear in ears:
+        ear.start()
+        parts.callback(ear.close)
+    return ears
+
+
+@contextmanager
+def _stopped_by_signals(cameras: Cameras) -> Iterator[None]:
+    """SIGTERM and SIGINT end the pictures, and with them the loop."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(number).name)
+        cameras.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,108 @@
+"""A renderer that only takes notes: what a subscriber on this machine received, and when."""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+
+from appliance.publish import wire
+from appliance.publish.connection import Connection
+from appliance.settings import Broker, Device
+
+_NETWORKS = ("detect", "landmarks")
+_FEWEST = 2
+
+
+@dataclass(slots=True)
+class Notes:
+    """Everything received since the notes were begun."""
+
+    frames: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    lost: int = 0  # gaps in the count of one avatar's frames
+    latency_ms: list[float] = field(default_factory=list)  # from the picture's capture to here
+    own_ms: list[float] = field(default_factory=list)  # the same without waiting for networks
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
+    began_ns: int = 0
+    last_ns: int = 0
+
+    @property
+    def fps(self) -> float:
+        """Frames a second from the first to the last."""
+        seconds = (self.last_ns - self.began_ns) / 1e9
+        return (self.frames - 1) / seconds if self.frames >= _FEWEST and seconds > 0 else 0.0
+
+    def percentiles(self) -> dict[str, tuple[float, float]]:
+        """Median and 99th percentile in ms: every stage, then the whole way, then the way without networks."""
+        rows = {
+            **self.stages_ms,
+            "capture to subscriber": self.latency_ms,
+            "of which outside the networks": self.own_ms,
+        }
+        return {
+            name: (float(np.percentile(values, 50)), float(np.percentile(values, 99)))
+            for name, values in rows.items()
+            if values
+        }
+
+
+class Subscriber:
+    """Receives one device's frames and health on the machine that published them. Use it as a context."""
+
+    def __init__(self, broker: Broker, device: Device) -> None:
+        self._topics = wire.Topics(device.site, device.name)
+        self._connection = Connection(broker, f"notes-{device.name}-{time.monotonic_ns()}", self._subscribe)
+        self._notes = Notes()
+        self._sequences: dict[str, int] = {}
+        self._turn = threading.Lock()
+        self.health: dict[str, Any] = {}
+        self.first = threading.Event()
+
+    def __enter__(self) -> "Subscriber":
+        self._connection.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def begin(self) -> None:
+        """Throw away the notes so far and begin new ones."""
+        with self._turn:
+            self._notes = Notes()
+
+    def notes(self) -> Notes:
+        """The notes; they go on growing."""
+        return self._notes
+
+    def _subscribe(self, client: paho.Client) -> None:
+        client.on_message = self._received
+        client.subscribe([(f"{self._topics.root}/+/+/frame", 0), (self._topics.health, 0)])
+
+    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        now_ns = time.monotonic_ns()
+        if message.topic == self._topics.health:
+            self.health = wire.decode_json(message.payload)
+            return
+        frame = wire.decode(message.payload)
+        with self._turn:
+            self._note(message.topic, frame, now_ns)
+        self.first.set()
+
+    def _note(self, topic: str, frame: wire.WireFrame, now_ns: int) -> None:
+        notes = self._notes
+        expected = self._sequences.get(topic, frame.sequence - 1) + 1
+        self._sequences[topic] = frame.sequence
+        notes.lost += max(0, frame.sequence - expected)
+        notes.began_ns = notes.began_ns or now_ns
+        notes.last_ns = now_ns
+        notes.frames += 1
+        notes.states[frame.state.value] += 1
+        whole_ms = (now_ns - frame.captured_ns) / 1e6
+        notes.latency_ms.append(whole_ms)
+        notes.own_ms.append(whole_ms - sum(frame.latency_ms.get(stage, 0.0) for stage in _NETWORKS))
+        for stage, elapsed_ms in frame.latency_ms.items():
+            notes.stages_ms.setdefault(stage, []).append(elapsed_ms)

@@ -1,0 +1,141 @@
+"""The face stage: from pictures to faces, each in its slot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from appliance import settings
+from appliance.face import slots as seats
+from appliance.face.detector import Detector
+from appliance.face.expression import ExpressionReader
+from appliance.face.landmarks import LandmarkReader
+from appliance.face.slots import Slot
+from appliance.values import Expression, Face, Frame, HeadPose, Image, Landmarks, Region
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One camera: its slots, and what the next picture starts from."""
+
+    camera: settings.Camera
+    slots: tuple[Slot, ...]
+    scanned_ns: int = 0
+    heads: dict[int, HeadPose] = field(default_factory=dict)
+
+
+class Tracker:
+    """Follows the people before every camera, one slot a person.
+
+    The detector searches the whole picture only while a slot is free; a held face is followed
+    from its own landmarks. All faces of all cameras share one call of the landmark network.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[settings.Camera],
+        detector: Detector,
+        landmarks: LandmarkReader,
+        expressions: ExpressionReader,
+    ) -> None:
+        self._detector = detector
+        self._landmarks = landmarks
+        self._expressions = expressions
+        self._watched = {
+            camera.name: _Watched(camera, tuple(Slot(camera.name, index) for index in range(camera.faces)))
+            for camera in cameras
+        }
+
+    def read(self, frames: Sequence[Frame]) -> list[Face]:
+        """Every slot of every camera that has news, after its newest picture."""
+        clock = _Clock()
+        for frame in frames:
+            self._detect(frame)
+        clock.stop("detect")
+        self._follow(frames)
+        clock.stop("landmarks")
+        return [face for frame in frames for face in self._faces(frame, clock)]
+
+    def _detect(self, frame: Frame) -> None:
+        watched = self._watched[frame.camera]
+        if frame.image is None or not seats.wants_detection(watched.slots, watched.scanned_ns, frame.captured_ns):
+            return
+        watched.scanned_ns = frame.captured_ns
+        watched.slots = seats.seat(watched.slots, self._detector.find(frame.image))
+
+    def _follow(self, frames: Sequence[Frame]) -> None:
+        looks = [
+            (frame, slot.index, frame.image, slot.region)
+            for frame in frames
+            for slot in self._watched[frame.camera].slots
+            if frame.image is not None and slot.looking and slot.region is not None
+        ]
+        found = self._look([(image, region) for _, _, image, region in looks])
+        seen = {(frame.camera, index): landmarks for (frame, index, _, _), landmarks in zip(looks, found, strict=True)}
+        for frame in frames:
+            watched = self._watched[frame.camera]
+            now_ns = frame.captured_ns
+            watched.slots = seats.part(
+                [
+                    seats.follow(slot, seen[frame.camera, slot.index], now_ns)
+                    if (frame.camera, slot.index) in seen
+                    else seats.doubt(slot, now_ns)
+                    for slot in watched.slots
+                ],
+                now_ns,
+            )
+
+    def _look(self, picture_regions: list[tuple[Image, Region]]) -> list[Landmarks]:
+        return self._landmarks.read(picture_regions) if picture_regions else []
+
+    def _faces(self, frame: Frame, clock: "_Clock") -> list[Face]:
+        watched = self._watched[frame.camera]
+        waited_ms = max(0.0, (frame.received_ns - frame.captured_ns) / 1e6) if frame.received_ns else 0.0
+        faces = []
+        for slot in watched.slots:
+            expression = self._express(watched, slot, frame)
+            clock.stop("expression")
+            faces.append(_face(slot, frame, expression, {"capture": waited_ms, **clock.stages_ms}))
+        return faces
+
+    def _express(self, watched: _Watched, slot: Slot, frame: Frame) -> Expression | None:
+        if slot.landmarks is None or frame.image is None:
+            if not slot.held:
+                watched.heads.pop(slot.index, None)
+            return None
+        height_px, width_px = frame.image.shape[:2]
+        expression = self._expressions.read(
+            slot.landmarks.points_px,
+            (width_px, height_px),
+            watched.camera.horizontal_fov_deg,
+            watched.heads.get(slot.index),
+        )
+        if expression is not None:
+            watched.heads[slot.index] = expression.head
+        return expression
+
+
+class _Clock:
+    """Times the stages of one pass."""
+
+    def __init__(self) -> None:
+        self._last_s = perf_counter()
+        self.stages_ms: dict[str, float] = {}
+
+    def stop(self, stage: str) -> None:
+        now_s = perf_counter()
+        self.stages_ms[stage] = (now_s - self._last_s) * 1e3
+        self._last_s = now_s
+
+
+def _face(slot: Slot, frame: Frame, expression: Expression | None, latency_ms: Mapping[str, float]) -> Face:
+    return Face(
+        camera=frame.camera,
+        slot=slot.index,
+        session=slot.session,
+        state=slot.state,
+        since_ns=slot.since_ns,
+        confidence=slot.landmarks.presence if slot.landmarks else 0.0,
+        captured_ns=frame.captured_ns,
+        expression=expression,
+        latency_ms=latency_ms,
+    )

@@ -1,0 +1,35 @@
+"""The whole program."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from appliance.avatar.compose import Avatar
+from appliance.face.tracker import Tracker
+from appliance.latest import Latest
+from appliance.values import AvatarState, Frame, Voice
+from appliance.watchdog import Watchdog
+
+
+class Output(Protocol):
+    """Where states go."""
+
+    def send(self, state: AvatarState) -> bool:
+        """Hand over one state; ``False`` if it was dropped."""
+        ...
+
+
+def run(
+    frames: Iterable[Sequence[Frame]],
+    tracker: Tracker,
+    voices: Mapping[str, Latest[Voice]],
+    avatar: Avatar,
+    output: Output,
+    watchdog: Watchdog,
+) -> None:
+    """Turn the newest picture of every camera into avatar states, until the pictures end."""
+    for batch in frames:
+        faces = tracker.read(batch)
+        heard = {name: shelf.get() for name, shelf in voices.items()}
+        for state in avatar.compose(faces, heard):
+            output.send(state)
+        watchdog.alive()
