@@ -1,0 +1,25 @@
+"""Show avatars in a web browser: a separate process that knows only MQTT."""
+
+import argparse
+
+from appliance.renderers import viewer
+from appliance.settings import Settings
+
+EXAMPLE = "appliance viewer --port 8080 --set broker.url=mqtt://renderer.local"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("--port", type=int, default=8080, help="the page's port (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to serve on; 0.0.0.0 for the network (default: %(default)s)"
+    )
+    parser.add_argument("--site", default="+", help="show this site alone (default: all)")
+    parser.add_argument("--device", default="+", help="show this device alone (default: all)")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve the page until told to end."""
+    server = viewer.listen(arguments.host, arguments.port)
+    viewer.serve(server, settings.broker, arguments.site, arguments.device)
+    return 0

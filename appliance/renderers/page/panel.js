@@ -1,0 +1,233 @@
+// The live numbers beside the avatar.
+
+import { STALE_MS } from "./motion.js";
+
+const MOST_SHAPES = 8;
+const STAGE_COLOURS = ["#5be7c4", "#4fa8ff", "#a98bff", "#ff9ec7", "#ffc46b", "#8fe36b", "#ff8a70", "#9fb2d8"];
+const STATES = {
+  absent: "Nobody here", acquiring: "Saying hello", tracking: "Tracking", lost: "Looking for you", idle: "Idle", voice: "Voice only",
+};
+
+/** Everything in the panel; `show` writes what is known now. */
+export class Panel {
+  constructor(byId, choose) {
+    this.byId = byId;
+    this.choose = choose;
+    this.rows = new Map(); // keeps elements, so that bars glide instead of jumping
+    this.chips = "";
+  }
+
+  show({ streams, shown, stale, linked, frame, now_ms }) {
+    const device = shown ? streams.devices.get(shown.place) : streams.devices.values().next().value;
+    this.link(streams.viewer, linked);
+    this.notice(streams, shown, stale, linked, device);
+    this.chooser(streams, shown, now_ms);
+    this.status(shown, frame, stale, now_ms);
+    this.latency(shown, frame);
+    this.voice(frame, stale);
+    this.expression(frame, stale);
+    this.device(device, shown);
+  }
+
+  text(id, value) {
+    const element = this.byId(id);
+    if (element.textContent !== value) element.textContent = value;
+  }
+
+  link(viewer, linked) {
+    const up = linked && viewer.connected;
+    this.text("link", !linked ? "viewer gone" : up ? "live" : "no broker");
+    this.byId("link").dataset.up = String(up);
+  }
+
+  /** Say kindly why nothing moves. */
+  notice(streams, shown, stale, linked, device) {
+    const element = this.byId("notice");
+    element.hidden = !stale;
+    if (!stale) return;
+    const [title, text] = !linked ? ["Reconnecting", "The viewer was closed; this page waits for it."]
+      : !streams.viewer.connected ? ["Waiting for the broker", `${streams.viewer.broker} does not answer yet.`]
+      : device?.availability === "offline" ? ["The device is away", "It will wake me when it is back."]
+      : shown ? ["Taking a nap", "No frames for a moment. I wake as soon as they return."]
+      : ["Ready when you are", "Waiting for the first frame."];
+    this.text("notice-title", title);
+    this.text("notice-text", text);
+  }
+
+  chooser(streams, shown, now_ms) {
+    const all = [...streams.streams.values()];
+    const key = all.map((s) => `${s.key}${s === shown}${s.fresh(now_ms)}`).join();
+    if (key === this.chips) return;
+    this.chips = key;
+    const box = this.byId("chooser");
+    box.hidden = all.length < 2;
+    const places = new Set(all.map((s) => s.place));
+    box.replaceChildren(...all.map((stream) => {
+      const chip = document.createElement("button");
+      chip.type = "button";
+      chip.textContent = `${places.size > 1 ? `${stream.place} ` : ""}${stream.name}/${stream.slot}`;
+      chip.setAttribute("aria-pressed", String(stream === shown));
+      chip.dataset.fresh = String(stream.fresh(now_ms));
+      chip.addEventListener("click", () => this.choose(stream.key));
+      return chip;
+    }));
+  }
+
+  status(shown, frame, stale, now_ms) {
+    const state = frame?.state || shown?.state?.state || "absent";
+    this.byId("state").dataset.state = stale ? "stale" : state;
+    this.text("state", stale ? "No frames" : STATES[state] || state);
+    const session = frame?.session || "";
+    this.text("session", session && !stale ? `visitor ${session}` : "");
+    this.text("fps", shown && !stale ? shown.fps(now_ms).toFixed(1) : "–");
+    this.text("confidence", frame && !stale ? String(Math.round(100 * (frame.confidence || 0))) : "–");
+    const [x, y, z, w] = frame?.head?.rotation || [0, 0, 0, 1];
+    const yaw_deg = (Math.atan2(2 * (w * y + x * z), 1 - 2 * (x * x + y * y)) * 180) / Math.PI;
+    this.text("yaw", frame?.head && !stale ? yaw_deg.toFixed(0).replace("-0", "0").replace("-", "−") : "–");
+  }
+
+  latency(shown, frame) {
+    const spread = shown?.latency();
+    this.text("latency", spread ? spread.p50.toFixed(1) : "–");
+    this.text("latency-range", spread ? `p99 ${spread.p99.toFixed(1)}` : "");
+    this.text("clock", shown?.clock === "utc" ? "by synchronised clocks" : shown?.clock === "monotonic" ? "one clock" : "");
+    this.spark(shown?.latencies || []);
+    const stages = Object.entries(frame?.latency_ms || {}).filter(([name]) => name !== "total");
+    const total = stages.reduce((sum, [, ms]) => sum + ms, 0) || 1;
+    stages.forEach(([name, ms], i) => {
+      const colour = STAGE_COLOURS[i % STAGE_COLOURS.length];
+      const bar = this.row("stages", name, () => document.createElement("i"));
+      bar.style.flexGrow = String(ms / total);
+      bar.style.background = colour;
+      const entry = this.row("legend", name, () => labelled("li", "span", "b"));
+      entry.style.setProperty("--colour", colour);
+      entry.children[0].textContent = name;
+      entry.children[1].textContent = ms.toFixed(1);
+    });
+    this.keep("stages", stages.map(([name]) => name));
+    this.keep("legend", stages.map(([name]) => name));
+  }
+
+  /** The last ten seconds of latency as a small curve. */
+  spark(latencies) {
+    const canvas = this.byId("spark");
+    const width = canvas.clientWidth, height = canvas.clientHeight;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    const ctx = canvas.getContext("2d");
+    ctx.clearRect(0, 0, width, height);
+    if (latencies.length < 2) return;
+    const end = latencies.at(-1)[0], most = Math.max(10, ...latencies.map(([, ms]) => ms)) * 1.15;
+    ctx.beginPath();
+    latencies.forEach(([at, ms], i) => {
+      const x = width * (1 - (end - at) / 10_000), y = height - 1 - (height - 4) * Math.max(0, ms / most);
+      if (i) ctx.lineTo(x, y);
+      else ctx.moveTo(x, y);
+    });
+    ctx.strokeStyle = "#5be7c4";
+    ctx.lineWidth = 1.5;
+    ctx.stroke();
+    ctx.lineTo(width, height);
+    ctx.lineTo(width * (1 - (end - latencies[0][0]) / 10_000), height);
+    ctx.fillStyle = "rgba(91,231,196,.12)";
+    ctx.fill();
+  }
+
+  voice(frame, stale) {
+    const voice = (!stale && frame?.voice) || {};
+    this.byId("lamp").dataset.on = String(Boolean(voice.active));
+    this.text("lamp", voice.active ? "speaking" : "quiet");
+    this.byId("level").style.transform = `scaleX(${clip(voice.level)})`;
+    for (const [name, value] of Object.entries(frame?.visemes || {})) {
+      const bar = this.row("visemes", name, () => labelled("div", "i", "span"));
+      bar.children[0].style.setProperty("--value", stale ? 0 : clip(value));
+      bar.children[1].textContent = name;
+    }
+  }
+
+  expression(frame, stale) {
+    for (const [name, value] of Object.entries(frame?.mood || {})) {
+      const mood = this.row("moods", name, () => labelled("div", "i", "span"));
+      mood.children[0].style.setProperty("--value", stale ? 0 : clip(value));
+      mood.children[1].textContent = name;
+    }
+    const top = Object.entries(frame?.blendshapes || {})
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, MOST_SHAPES);
+    const box = this.byId("shapes");
+    while (box.children.length < top.length) box.append(labelled("div", "span", "i", "b"));
+    top.forEach(([name, value], i) => {
+      const [label, bar, number] = box.children[i].children;
+      const shown = stale ? 0 : clip(value);
+      label.textContent = spaced(name);
+      bar.style.setProperty("--value", shown);
+      number.textContent = shown.toFixed(2);
+    });
+  }
+
+  device(device, shown) {
+    this.text("device", shown ? shown.place : "");
+    const tiles = healthTiles(device?.health);
+    const box = this.byId("health");
+    while (box.children.length > tiles.length) box.lastChild.remove();
+    while (box.children.length < tiles.length) box.append(labelled("div", "dt", "dd"));
+    tiles.forEach(([name, value, level], i) => {
+      const [term, text] = box.children[i].children;
+      term.textContent = name;
+      text.textContent = value;
+      box.children[i].dataset.level = level;
+    });
+    const events = (device?.events || []).slice(-4).reverse();
+    const list = this.byId("events");
+    while (list.children.length > events.length) list.lastChild.remove();
+    while (list.children.length < events.length) list.append(labelled("li", "time", "span"));
+    events.forEach((event, i) => {
+      const [when, what] = list.children[i].children;
+      when.textContent = new Date(event.received_utc_ms).toLocaleTimeString([], { hour12: false });
+      what.textContent = [String(event.event || "event").replaceAll("_", " "), details(event)].filter(Boolean).join(" · ");
+    });
+  }
+
+  /** The element for a name in a box, made once. */
+  row(box, name, make) {
+    const key = `${box} ${name}`;
+    if (!this.rows.has(key)) {
+      this.rows.set(key, make());
+      this.byId(box).append(this.rows.get(key));
+    }
+    return this.rows.get(key);
+  }
+
+  /** Take elements out whose names are gone. */
+  keep(box, names) {
+    for (const [key, element] of this.rows) {
+      const [in_, name] = key.split(" ");
+      if (in_ === box && !names.includes(name)) {
+        element.remove();
+        this.rows.delete(key);
+      }
+    }
+  }
+}
+
+const clip = (value) => Math.min(1, Math.max(0, Number(value) || 0));
+const spaced = (name) => name.replace(/([A-Z])/g, " $1").toLowerCase().replace(/ (left|right)$/, (side) => ` ${side[1].toUpperCase()}`);
+
+function labelled(outer, ...inner) {
+  const element = document.createElement(outer);
+  element.append(...inner.map((tag) => document.createElement(tag)));
+  return element;
+}
+
+function details(event) {
+  const known = new Set(["event", "received_utc_ms", "utc_ns", "at_utc_ns", "session"]);
+  return Object.entries(event).filter(([key, value]) => !known.has(key) && typeof value !== "object").slice(0, 3).map(([, value]) => String(value)).join(" ");
+}
+
+/** Memory, temperature and pressure of the health topic: [name, text, level]. */
+function healthTiles(health) {
+  if (!health || typeof health !== "object") return [];
+  return [["Health", JSON.stringify(health).slice(0, 20), "ok"]];
+}
+
+export { STALE_MS };
