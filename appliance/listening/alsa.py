@@ -63,36 +63,33 @@ class AlsaMicrophone:
     def _hear(self, device: Any) -> Iterator[Sound]:
         rate, channels = self._layout(device.info())
         clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
-        frames_since, since_ns = 0, time.monotonic_ns()
+        rush = _Rush(rate)
+        heard_ns = time.monotonic_ns()
         while True:
             data = self._read(device)
             read_ns = time.monotonic_ns()
             if data is None:  # what follows does not join on to what was heard
                 self.overruns += 1
                 clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
+                if read_ns - heard_ns > _QUIET_S * 1e9:
+                    raise self._error(f"only over-ran for {_QUIET_S:g} s; is this machine too busy to listen?")
                 continue
+            heard_ns = read_ns
             frames = from_pcm(data, 2, channels)
-            for samples, heard_ns in cutter.cut(frames, clock.heard_ns(len(frames), read_ns)):
-                yield Sound(self._name, samples, heard_ns)
-            frames_since += len(frames)
-            if frames_since >= _RUSH_S * rate:
-                if read_ns - since_ns < _RUSH_S * 5e8:
-                    raise self._error("gives sound faster than time passes; name a real device, see arecord -L")
-                frames_since, since_ns = 0, read_ns
+            if rush.exceeded(len(frames), read_ns):
+                raise self._error("gives sound faster than time passes; name a real device, see arecord -L")
+            for samples, stamp_ns in cutter.cut(frames, clock.heard_ns(len(frames), read_ns)):
+                yield Sound(self._name, samples, stamp_ns)
 
     def _read(self, device: Any) -> bytes | None:
         """Return the frames of one read, or ``None`` for an over-run; never wait longer than ``_QUIET_S``."""
+        give_up_s = time.monotonic() + _QUIET_S
         length, data = device.read()  # starts the device, so it comes before the first wait
         while length == 0:
-            waiting = select.poll()
-            descriptors = device.polldescriptors()
-            for descriptor, mask in descriptors:
-                waiting.register(descriptor, mask)
-            ready = dict(waiting.poll(_QUIET_S * 1000))
-            if not ready:
+            left_s = give_up_s - time.monotonic()
+            if left_s <= 0:
                 raise self._error(f"gave no sound for {_QUIET_S:g} s; look at its plug and its switch")
-            # dsnoop and other plug-ins clear their wake-up here; without it poll() returns at once for ever
-            device.polldescriptors_revents([(descriptor, ready.get(descriptor, 0)) for descriptor, _ in descriptors])
+            _wait(device, left_s)
             length, data = device.read()
         return None if length == -_EPIPE else bytes(data)
 
@@ -104,3 +101,32 @@ class AlsaMicrophone:
 
     def _error(self, what: str) -> MicrophoneError:
         return MicrophoneError(f"microphone {self._name}: alsa:{self._pcm} {what}")
+
+
+def _wait(device: Any, limit_s: float) -> None:
+    """Sleep until the device has sound, or the limit is over."""
+    descriptors = device.polldescriptors()
+    poll = select.poll()
+    for descriptor, mask in descriptors:
+        poll.register(descriptor, mask)
+    ready = dict(poll.poll(limit_s * 1000))
+    # dsnoop and other plug-ins clear their wake-up here; without it poll() returns at once for ever
+    device.polldescriptors_revents([(descriptor, ready.get(descriptor, 0)) for descriptor, _ in descriptors])
+
+
+class _Rush:
+    """Notices sound that no device can have heard: ALSA's ``null``, or a pipe whose writer is gone."""
+
+    def __init__(self, rate: int) -> None:
+        self._limit = _RUSH_S * rate
+        self._frames = 0
+        self._since_ns = time.monotonic_ns()
+
+    def exceeded(self, frames: int, read_ns: int) -> bool:
+        """Whether ``frames`` more make ``_RUSH_S`` of sound in less than half the time."""
+        self._frames += frames
+        if self._frames < self._limit:
+            return False
+        took_ns = read_ns - self._since_ns
+        self._frames, self._since_ns = 0, read_ns
+        return took_ns < _RUSH_S * 1e9 / 2

@@ -95,8 +95,10 @@ def _check(wav: wave.Wave_read, path: Path) -> None:
 
 
 def _frames(wav: wave.Wave_read) -> Iterator[Float32]:
+    width, channels = wav.getsampwidth(), wav.getnchannels()
     while data := wav.readframes(_CHUNK_FRAMES):
-        yield from_pcm(data, wav.getsampwidth(), wav.getnchannels())
+        whole = len(data) - len(data) % (width * channels)  # some files end with part of a frame
+        yield from_pcm(data[:whole], width, channels)
 
 
 def _sleep_until(when_ns: int) -> None:

@@ -102,4 +102,3 @@ def _next_noise(noise: Float32, presence: Float32, power: Float32) -> tuple[Floa
     guess = (1.0 - speech) * power + speech * noise
     noise = (_KEEP_NOISE * noise + (1 - _KEEP_NOISE) * guess).astype(np.float32)
     return np.maximum(noise, np.float32(_FLOOR_POWER)), presence
-
