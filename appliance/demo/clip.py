@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+import time
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ CODEC, VIDEO = "mp4v", "clip.mp4"
 SPEECH_WAV, SPEECH_JSON = (Path(__file__).with_name(name) for name in ("speech.wav", "speech.json"))
 MAKERS = (*(Path(__file__).with_name(name) for name in ("clip.py", "timeline.py", "warp.py")), SPEECH_WAV, SPEECH_JSON)
 """What the clip depends on beside the photograph: its cached name holds a hash of them all."""
+
+STALE_S = 600.0
 
 TRUTH = (
     "jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmile", "browUp", "roll_deg", "shift_x_px", "shift_y_px", "scale",
@@ -66,6 +69,7 @@ def ensure_clip(directory: Path, photograph: Path, say: Callable[[str], None]) -
         return folder
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        sweep(directory)
         aside = Path(tempfile.mkdtemp(prefix=".clip-", dir=directory))
         try:
             render(aside, picture, say)
@@ -78,6 +82,13 @@ def ensure_clip(directory: Path, photograph: Path, say: Callable[[str], None]) -
         if not folder.is_dir():
             raise ApplianceError(f"the demo clip cannot be written to {directory}: {error.strerror}") from error
     return folder
+
+
+def sweep(directory: Path) -> None:
+    """Remove what renders that were killed have left; one that still runs is younger than ``STALE_S``."""
+    for aside in directory.glob(".clip-*"):
+        if time.time() - aside.stat().st_mtime > STALE_S:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_photograph(photograph: Path) -> Picture:

@@ -104,6 +104,17 @@ def test_a_killed_render_leaves_no_clip(photograph, tmp_path):
     assert [path for path in cache.iterdir() if not path.name.startswith(".")] == []
 
 
+def test_the_next_render_sweeps_what_a_killed_one_left(photograph, tmp_path, short_clip):
+    old, running = tmp_path / ".clip-old", tmp_path / ".clip-running"
+    for aside in (old, running):
+        aside.mkdir()
+    os.utime(old, (1e9, 1e9))
+
+    folder = clip.ensure_clip(tmp_path, photograph, quiet)
+
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, running.name, photograph.name}
+
+
 def test_a_failed_render_leaves_nothing_at_all(photograph, tmp_path, monkeypatch):
     def full_disk(_path):
         raise OSError(28, "No space left on device")
