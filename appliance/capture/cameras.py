@@ -47,12 +47,12 @@ def open_camera(camera: settings.Camera) -> Camera:
         from appliance.capture.sessions import SessionCamera
 
         return SessionCamera(where, camera.loop)
-    raise CameraError(f"camera.source {without_password(camera.source)!r} is of no known kind")
+    raise CameraError(f"camera.source of kind {kind!r} is not known")
 
 
 def without_password(source: str) -> str:
-    """Return a source as it may be shown: user and password of every URL in it left out."""
-    return re.sub(r"://[^/@\s]*@", "://", source)
+    """Return a URL as it may be shown: without user and password, even if these hold an ``@`` or ``/``."""
+    return re.sub(r"://\S*@", "://", source)
 
 
 def at_own_pace(rounds: Iterable[Iterable[Moment]], fps: float) -> Iterator[Picture]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from appliance import settings
-from appliance.capture.cameras import without_password
 from appliance.capture.child import Child
 from appliance.capture.ring import Ring
 from appliance.values import Event, Frame
@@ -130,7 +129,7 @@ class CapturedCamera:
         if self._since_ns:
             return f"no picture for 2 s after picture {self._sequence}"
         limit_s = FIRST_PICTURE_NS // 1_000_000_000
-        return f"{without_password(self._camera.source)} was opened but gave no picture for {limit_s} s"
+        return f"no picture within {limit_s} s of starting"
 
     def _fail(self, reason: str) -> None:
         now_ns = time.monotonic_ns()

@@ -51,9 +51,8 @@ class GStreamerCamera:
                 "use JetPack's or the distribution's python3-opencv"
             )
         capture = cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER)
-        shown = without_password(self._pipeline)
-        if not capture.isOpened():
-            raise CameraError(f"GStreamer cannot run the pipeline; try it with: gst-launch-1.0 {shown}")
+        if not capture.isOpened():  # the pipeline is not shown: it may hold a password
+            raise CameraError("GStreamer cannot run the pipeline of camera.source; try it with gst-launch-1.0")
         yield from _until_it_stops(capture, "the GStreamer pipeline")
 
 

@@ -33,7 +33,7 @@ from appliance.values import Image
 FILE_NAME = "camera.npz"
 JPEG_QUALITY = 95
 
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_BROKEN = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
 _BLOCK = 1 << 20
 
 

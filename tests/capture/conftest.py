@@ -1,0 +1,61 @@
+import subprocess
+from collections.abc import Iterator
+from itertools import count
+from os import getpid
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from appliance.capture.ring import SHARED_MEMORY
+from appliance.values import Event
+
+from .films import numbered
+from .vcam import VirtualCamera
+
+NUMBERS = count()
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A camera name of this test's own; its ring must be gone afterwards."""
+    name = f"test-{getpid()}-{next(NUMBERS)}"
+    yield name
+    assert not (SHARED_MEMORY / f"avatar-{name}").exists()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty numbered pictures at 30 a second."""
+    path = tmp_path_factory.mktemp("film") / "thirty.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (320, 240))
+    for number in range(30):
+        writer.write(numbered(number))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The camera that is put before the C library, compiled."""
+    library = tmp_path_factory.mktemp("vcam") / "vcam.so"
+    source = Path(__file__).parent / "vcam.c"
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+@pytest.fixture
+def vcam(tmp_path: Path, preload: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCamera:
+    """A camera device for every process that this test starts."""
+    camera = VirtualCamera(tmp_path)
+    cv2.imwrite(str(camera.jpeg), np.full((720, 1280, 3), 90, np.uint8))
+    monkeypatch.setenv("LD_PRELOAD", str(preload))
+    for variable, value in camera.environment().items():
+        monkeypatch.setenv(variable, value)
+    return camera

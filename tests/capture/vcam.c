@@ -1,0 +1,288 @@
+/* A camera for machines without one: preloaded, it answers for one device file as a USB camera's driver
+ * would, so that OpenCV's real Video4Linux code runs against it.
+ *
+ *   VCAM_DEVICE   the device file; any plain file will do
+ *   VCAM_CONTROL  a file that holds a struct control, through which a test commands faults and looks on
+ *   VCAM_JPEG     the picture sent when the format is MJPG
+ *
+ * The device's descriptor is a timer: it becomes readable once a picture period, as a camera's does, and
+ * a picture is made when it is fetched. Like a camera on USB 2 it gives raw pictures only as fast as the
+ * bus allows.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/videodev2.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BUFFERS = 8, BUFFER_BYTES = 1 << 23, RAW_BYTES_PER_SECOND = 24576000, JPEG_FPS = 60 };
+
+struct control {
+    /* commands */
+    uint32_t open_error;     /* errno that open gives */
+    uint32_t device_error;   /* errno that every request gives, 19 for a pulled plug */
+    uint32_t stalled;        /* no pictures */
+    uint32_t age_us;         /* how old each picture is when it can be fetched */
+    uint32_t wall_clock;     /* timestamps are of the wrong clock */
+    uint32_t sent_percent;   /* how much of each picture arrives; 0 means all */
+    uint32_t no_mjpg;        /* the camera knows raw pictures only */
+    /* observations */
+    uint32_t opened;         /* how often */
+    uint32_t fourcc, width, height, fps;
+    uint32_t fetched;        /* pictures */
+    uint32_t refused;        /* requests answered with device_error */
+};
+
+static volatile struct control *control;
+static uint8_t *jpeg;
+static size_t jpeg_bytes;
+
+static int device = -1;
+static int memory = -1; /* the buffers, as a file, so that they can be mapped */
+static uint8_t *buffers;
+static struct v4l2_pix_format format = {.width = 640, .height = 480, .pixelformat = V4L2_PIX_FMT_YUYV};
+static uint32_t want_fps = 30;
+static uint32_t sequence;
+static int queue[BUFFERS], queued; /* buffers lent to the driver, oldest first */
+
+#define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
+
+static int fail(int error) {
+    errno = error;
+    return -1;
+}
+
+static void *map_file(const char *variable, int protection, size_t *bytes) {
+    const char *path = getenv(variable);
+    int file = path ? REAL(open)(path, protection & PROT_WRITE ? O_RDWR : O_RDONLY) : -1;
+    struct stat status;
+    if (file < 0 || fstat(file, &status))
+        abort(); /* the test forgot it */
+    void *content = REAL(mmap)(NULL, status.st_size, protection, MAP_SHARED, file, 0);
+    if (bytes)
+        *bytes = status.st_size;
+    REAL(close)(file);
+    return content;
+}
+
+static int is_device(const char *path) {
+    const char *name = getenv("VCAM_DEVICE");
+    return name && path && !strcmp(path, name);
+}
+
+static int open_device(void) {
+    if (!control) {
+        control = map_file("VCAM_CONTROL", PROT_READ | PROT_WRITE, NULL);
+        jpeg = map_file("VCAM_JPEG", PROT_READ, &jpeg_bytes);
+        memory = memfd_create("vcam", MFD_CLOEXEC);
+        if (ftruncate(memory, (off_t)BUFFERS * BUFFER_BYTES))
+            abort();
+        buffers = REAL(mmap)(NULL, (size_t)BUFFERS * BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    }
+    if (control->open_error)
+        return fail(control->open_error);
+    control->opened++;
+    want_fps = 30;
+    return device = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+}
+
+/* --- requests, each as its driver would answer it */
+
+static int describe(struct v4l2_capability *capability) {
+    memset(capability, 0, sizeof *capability);
+    strcpy((char *)capability->driver, "vcam");
+    strcpy((char *)capability->card, "preloaded camera");
+    strcpy((char *)capability->bus_info, "usb-vcam");
+    capability->device_caps = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
+    capability->capabilities = capability->device_caps | V4L2_CAP_DEVICE_CAPS;
+    return 0;
+}
+
+static int list_format(struct v4l2_fmtdesc *description) {
+    if (description->index > (control->no_mjpg ? 0 : 1))
+        return fail(EINVAL);
+    description->pixelformat = description->index ? V4L2_PIX_FMT_MJPEG : V4L2_PIX_FMT_YUYV;
+    return 0;
+}
+
+static void get_format(struct v4l2_pix_format *given) {
+    int is_jpeg = format.pixelformat == V4L2_PIX_FMT_MJPEG;
+    *given = format;
+    given->field = V4L2_FIELD_NONE;
+    given->bytesperline = is_jpeg ? 0 : format.width * 2;
+    given->sizeimage = is_jpeg ? BUFFER_BYTES : format.width * format.height * 2;
+    given->colorspace = V4L2_COLORSPACE_SRGB;
+}
+
+static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+static int set_format(struct v4l2_pix_format *wanted) {
+    int is_jpeg = wanted->pixelformat == V4L2_PIX_FMT_MJPEG && !control->no_mjpg;
+    format.pixelformat = is_jpeg ? V4L2_PIX_FMT_MJPEG : V4L2_PIX_FMT_YUYV;
+    format.width = clamp(wanted->width, 160, 1920) & ~1u;
+    format.height = clamp(wanted->height, 120, 1080);
+    get_format(wanted);
+    return 0;
+}
+
+static uint32_t fps_now(void) {
+    uint32_t most = JPEG_FPS;
+    if (format.pixelformat == V4L2_PIX_FMT_YUYV)
+        most = RAW_BYTES_PER_SECOND / (format.width * format.height * 2);
+    return clamp(want_fps, 1, clamp(most, 1, JPEG_FPS));
+}
+
+static int rate(struct v4l2_streamparm *parameters, int set) {
+    struct v4l2_captureparm *capture = &parameters->parm.capture;
+    if (set && capture->timeperframe.numerator)
+        want_fps = capture->timeperframe.denominator / capture->timeperframe.numerator;
+    capture->capability = V4L2_CAP_TIMEPERFRAME;
+    capture->timeperframe.numerator = 1;
+    capture->timeperframe.denominator = fps_now();
+    return 0;
+}
+
+static int stream(int on) {
+    uint32_t fps = fps_now();
+    long period_ns = fps > 1 ? 1000000000L / fps : 999999999L;
+    struct itimerspec timer = {.it_interval.tv_nsec = on ? period_ns : 0, .it_value.tv_nsec = on ? period_ns : 0};
+    if (on) {
+        control->fourcc = format.pixelformat;
+        control->width = format.width;
+        control->height = format.height;
+        control->fps = fps;
+    } else {
+        queued = 0;
+    }
+    return timerfd_settime(device, 0, &timer, NULL);
+}
+
+static int query_buffer(struct v4l2_buffer *buffer) {
+    if (buffer->index >= BUFFERS)
+        return fail(EINVAL);
+    buffer->length = BUFFER_BYTES;
+    buffer->m.offset = buffer->index * BUFFER_BYTES;
+    return 0;
+}
+
+static size_t make_picture(uint8_t *pixels) {
+    size_t bytes = format.width * format.height * 2;
+    if (format.pixelformat == V4L2_PIX_FMT_MJPEG) {
+        memcpy(pixels, jpeg, jpeg_bytes);
+        bytes = jpeg_bytes;
+    } else {
+        for (size_t i = 0; i < bytes; i += 2) { /* a grey that changes with each picture */
+            pixels[i] = 16 + sequence % 200;
+            pixels[i + 1] = 128;
+        }
+    }
+    return control->sent_percent ? bytes * control->sent_percent / 100 : bytes;
+}
+
+static int fetch(struct v4l2_buffer *buffer) {
+    uint64_t periods;
+    if (read(device, &periods, sizeof periods) < 0 || control->stalled || !queued)
+        return fail(EAGAIN);
+    sequence += periods;
+    control->fetched++;
+    int index = queue[0];
+    memmove(queue, queue + 1, --queued * sizeof *queue);
+
+    struct timespec now;
+    clock_gettime(control->wall_clock ? CLOCK_REALTIME : CLOCK_MONOTONIC, &now);
+    int64_t taken_us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - control->age_us;
+    buffer->index = index;
+    query_buffer(buffer);
+    buffer->bytesused = make_picture(buffers + buffer->m.offset);
+    buffer->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_DONE | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
+    buffer->field = V4L2_FIELD_NONE;
+    buffer->sequence = sequence;
+    buffer->timestamp.tv_sec = taken_us / 1000000;
+    buffer->timestamp.tv_usec = taken_us % 1000000;
+    return 0;
+}
+
+static int answer(uint32_t request, void *argument) {
+    if (control->device_error) {
+        control->refused++;
+        return fail(control->device_error);
+    }
+    switch (request) {
+    case VIDIOC_QUERYCAP: return describe(argument);
+    case VIDIOC_ENUM_FMT: return list_format(argument);
+    case VIDIOC_G_FMT: get_format(&((struct v4l2_format *)argument)->fmt.pix); return 0;
+    case VIDIOC_TRY_FMT:
+    case VIDIOC_S_FMT: return set_format(&((struct v4l2_format *)argument)->fmt.pix);
+    case VIDIOC_G_PARM: return rate(argument, 0);
+    case VIDIOC_S_PARM: return rate(argument, 1);
+    case VIDIOC_ENUMINPUT: return ((struct v4l2_input *)argument)->index ? fail(EINVAL) : 0;
+    case VIDIOC_G_INPUT: *(int *)argument = 0; return 0;
+    case VIDIOC_S_INPUT: return 0;
+    case VIDIOC_REQBUFS: {
+        struct v4l2_requestbuffers *wanted = argument;
+        wanted->count = clamp(wanted->count, 0, BUFFERS);
+        queued = 0;
+        return 0;
+    }
+    case VIDIOC_QUERYBUF: return query_buffer(argument);
+    case VIDIOC_QBUF: queue[queued++] = ((struct v4l2_buffer *)argument)->index; return 0;
+    case VIDIOC_DQBUF: return fetch(argument);
+    case VIDIOC_STREAMON: return stream(1);
+    case VIDIOC_STREAMOFF: return stream(0);
+    default: return fail(ENOTTY);
+    }
+}
+
+/* --- what is put before the C library's own */
+
+int open(const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = va_arg(arguments, mode_t);
+    va_end(arguments);
+    return is_device(path) ? open_device() : REAL(open)(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = va_arg(arguments, mode_t);
+    va_end(arguments);
+    return is_device(path) ? open_device() : REAL(open64)(path, flags, mode);
+}
+
+int close(int descriptor) {
+    if (descriptor >= 0 && descriptor == device)
+        device = -1;
+    return REAL(close)(descriptor);
+}
+
+int ioctl(int descriptor, unsigned long request, ...) {
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (descriptor >= 0 && descriptor == device)
+        return answer((uint32_t)request, argument);
+    return REAL(ioctl)(descriptor, request, argument);
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int descriptor, off_t offset) {
+    int file = descriptor >= 0 && descriptor == device ? memory : descriptor;
+    return REAL(mmap)(address, length, protection, flags, file, offset);
+}
+
+void *mmap64(void *address, size_t length, int protection, int flags, int descriptor, off64_t offset) {
+    return mmap(address, length, protection, flags, descriptor, offset);
+}
