@@ -53,14 +53,14 @@ def _contents(file: Path) -> list[tuple[str, bytes]]:
     try:
         with tarfile.open(file, mode="r:") as archive:
             for member in archive:
-                stream = archive.extractfile(member)
-                if member.name not in known or not member.isfile() or stream is None:
+                if member.name not in known or not member.isfile():
                     raise EngineError(f"{file} must hold plain files named {', '.join(known)}; got {member.name!r}")
                 if member.size > MEMBER_LIMIT_BYTES:
                     raise EngineError(
                         f"{file}: {member.name} must be at most {MEMBER_LIMIT_BYTES} bytes, got {member.size}"
                     )
-                contents.append((known[member.name], stream.read()))
+                if (stream := archive.extractfile(member)) is not None:
+                    contents.append((known[member.name], stream.read()))
     except (OSError, tarfile.TarError) as error:
         raise EngineError(f"the bundle {file} cannot be read: {error}") from None
     if not contents:

@@ -8,12 +8,8 @@ import onnxruntime
 from engines.errors import EngineError
 from engines.runners import Tensors
 
-FAILURES = (
-    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile,
-)
+_STATE = onnxruntime.capi.onnxruntime_pybind11_state
+FAILURES = (_STATE.Fail, _STATE.InvalidArgument, _STATE.InvalidGraph, _STATE.InvalidProtobuf, _STATE.NoSuchFile)
 
 
 class OnnxRuntimeRunner:

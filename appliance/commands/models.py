@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from appliance.settings import Settings
 from engines import fetch, manifest
@@ -79,11 +79,10 @@ def _print(listed: list[Row], as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in listed], indent=2))
         return
-    table = Table("name", "state", "size", "source", "licence", "sha256")
-    table.columns[2].justify = "right"
+    table = Table(Column("name", no_wrap=True), "state", Column("size", justify="right"), "source", "sha256")
     for row in listed:
         size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
-        table.add_row(row.name, row.state, size, row.source, row.licence, row.sha256[:12])
+        table.add_row(row.name, row.state, size, row.source, row.sha256[:12])
     Console().print(table)
 
 
