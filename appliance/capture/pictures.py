@@ -8,7 +8,7 @@ import numpy as np
 from appliance.values import Image
 
 _JPEG_BEGIN, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_JPEG_TAIL = 64  # bytes: some cameras pad behind the end
+_JPEG_TAIL = 64  # bytes: some cameras pad behind the end, mostly with zeros
 
 Converted = tuple[Image | None, str]
 
@@ -37,7 +37,7 @@ def as_bgr(picture: Any, capacity: int) -> Converted:
 
 def decode(encoded: bytes) -> Image:
     """Decode a JPEG, PNG or other still; the result is empty when that is truncated or no picture at all."""
-    if encoded[:2] == _JPEG_BEGIN and _JPEG_END not in encoded[-_JPEG_TAIL:]:
+    if encoded[:2] == _JPEG_BEGIN and _JPEG_END not in encoded.rstrip(b"\0")[-_JPEG_TAIL:]:
         return np.empty(0, np.uint8)  # libjpeg would fill the rest with grey
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
     return np.empty(0, np.uint8) if image is None else np.asarray(image)

@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 
 from appliance.capture.cameras import Picture
+from appliance.capture.pictures import decode
 from appliance.errors import CameraError
 
 RAW_LIMIT = 24_576_000
 """Bytes a second that USB 2 can promise a camera: three packets of 1024 bytes in each of 8000 microframes."""
+
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
 _RAW_BYTES_PER_PIXEL = 2  # YUYV, the raw format nearly every camera has
 _BUFFERS = 3  # one being filled, one waiting, one being read
@@ -34,13 +37,16 @@ class V4L2Camera:
     def pictures(self) -> Iterator[Picture]:
         """Yield pictures as the driver delivers them, until it stops."""
         capture = self._open()
+        # Still encoded, because OpenCV's own decoding fills the missing part of a truncated picture with grey.
+        encoded = capture.get(cv2.CAP_PROP_FOURCC) == MJPG and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         count = failures = 0
         try:
             while failures < _FAILURES:
                 taken, image = capture.read()
                 if taken:
                     failures, count = 0, count + 1
-                    yield np.asarray(image), captured_ns(capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
+                    at_ns = captured_ns(capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
+                    yield decode(image.tobytes()) if encoded else np.asarray(image), at_ns
                 else:  # an unplugged device fails at once, thousands of times a second
                     failures += 1
                     time.sleep(_PAUSE_S)
@@ -62,7 +68,7 @@ class V4L2Camera:
             )
         width, height = self._size_px
         if needs_mjpg(width, height, self._fps):
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FOURCC, MJPG)
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
