@@ -1,17 +1,15 @@
 """Recorded sound, played at the pace at which it was heard."""
 
 import time
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.errors import MicrophoneError
 from appliance.listening.blocks import BLOCK_NS, BlockCutter, from_pcm
 from appliance.listening.sessions import session_sound
+from appliance.listening.wav import open_wav, wav_frames
 from appliance.values import Float32, Sound
 
 _CHUNK_FRAMES = 4096
-_CURE = "convert it with: ffmpeg -i FILE -c:a pcm_s16le -bitexact OUT.wav"
 
 
 class FileMicrophone:
@@ -59,46 +57,16 @@ def wav_blocks(path: Path, loop: bool = False) -> Iterator[Float32]:
 
     Raises ``MicrophoneError`` if the file is no whole, uncompressed WAV file with sound in it.
     """
-    try:
-        with wave.open(str(path), "rb") as wav:
-            _check(wav, path)
-            cutter = BlockCutter(wav.getframerate())
-            while True:
-                for frames in _frames(wav):
-                    yield from (samples for samples, _ in cutter.cut(frames, 0))
-                if not loop:
-                    break
-                wav.rewind()
-            silence = from_pcm(b"", 2, 1)
-            yield from (samples for samples, _ in cutter.cut(silence, 0, last=True))
-    except FileNotFoundError:
-        raise MicrophoneError(f"no WAV file at {path}; name one that is there") from None
-    except OSError as error:
-        raise MicrophoneError(f"{path} cannot be read: {error}") from None
-    except EOFError:
-        raise MicrophoneError(f"{path} ends inside its header, so it is no WAV file; {_CURE}") from None
-    except wave.Error as error:
-        raise MicrophoneError(f"{path} is not an uncompressed WAV file ({error}); {_CURE}") from None
-
-
-def _check(wav: wave.Wave_read, path: Path) -> None:
-    if wav.getsampwidth() not in (1, 2, 3, 4) or not 1000 <= wav.getframerate() <= 768_000:
-        what = f"{8 * wav.getsampwidth()} bits at {wav.getframerate()} Hz"
-        raise MicrophoneError(f"{path} must hold 8, 16, 24 or 32 bits at 1 to 768 kHz, got {what}; {_CURE}")
-    count = wav.getnframes()
-    if count == 0:
-        raise MicrophoneError(f"{path} holds no sound: 0 frames")
-    wav.setpos(count - 1)
-    if len(wav.readframes(1)) != wav.getsampwidth() * wav.getnchannels():
-        raise MicrophoneError(f"{path} is cut short: its header promises {count} frames; copy it again")
-    wav.rewind()
-
-
-def _frames(wav: wave.Wave_read) -> Iterator[Float32]:
-    width, channels = wav.getsampwidth(), wav.getnchannels()
-    while data := wav.readframes(_CHUNK_FRAMES):
-        whole = len(data) - len(data) % (width * channels)  # some files end with part of a frame
-        yield from_pcm(data[:whole], width, channels)
+    with open_wav(path) as wav:
+        cutter = BlockCutter(wav.getframerate())
+        while True:
+            for frames in wav_frames(wav, _CHUNK_FRAMES):
+                yield from (samples for samples, _ in cutter.cut(frames, 0))
+            if not loop:
+                break
+            wav.rewind()
+        silence = from_pcm(b"", 2, 1)
+        yield from (samples for samples, _ in cutter.cut(silence, 0, last=True))
 
 
 def _sleep_until(when_ns: int) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from appliance.errors import MicrophoneError
-from appliance.listening.blocks import BLOCK_SAMPLES, RATE, from_pcm
+from appliance.listening.blocks import BLOCK_SAMPLES, RATE
+from appliance.listening.wav import open_wav, wav_frames
 from appliance.values import Sound
 
 VOICE_WAV = "voice.wav"
@@ -62,27 +63,23 @@ def session_sound(directory: Path) -> Iterator[Sound]:
 
     Raises ``MicrophoneError`` if the folder holds no sound, or none of this format.
     """
+    times_path = directory / VOICE_TIMES
     try:
-        with (
-            (directory / VOICE_TIMES).open(encoding="ascii") as times,
-            wave.open(str(directory / VOICE_WAV), "rb") as wav,
-        ):
+        with times_path.open(encoding="ascii") as times, open_wav(directory / VOICE_WAV) as wav:
             header = json.loads(times.readline() or "null")
             if not isinstance(header, dict) or {key: header.get(key) for key in _HEADER} != _HEADER:
-                raise MicrophoneError(f"{directory / VOICE_TIMES} must begin with {_HEADER}, got {header}")
+                raise MicrophoneError(f"{times_path} must begin with {_HEADER}, got {header}")
+            if (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) != (1, 2, RATE):
+                raise MicrophoneError(f"{directory / VOICE_WAV} must be mono, 16 bits, {RATE} Hz, as it was recorded")
             yield from _blocks(wav, times, str(header.get("microphone", "")))
     except OSError as error:
         raise MicrophoneError(f"session {directory} has no sound: {error}") from None
-    except (ValueError, EOFError, wave.Error) as error:
-        raise MicrophoneError(f"session {directory} is damaged ({error}); record it again") from None
+    except ValueError as error:
+        raise MicrophoneError(f"{times_path} is damaged ({error}); record the session again") from None
 
 
 def _blocks(wav: wave.Wave_read, times: Iterator[str], microphone: str) -> Iterator[Sound]:
     """Yield sound as far as both files reach."""
-    if (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) != (1, 2, RATE):
-        raise wave.Error(f"{VOICE_WAV} must be mono, 16 bits, {RATE} Hz")
-    for line in times:
-        data = wav.readframes(BLOCK_SAMPLES)
-        if len(data) < 2 * BLOCK_SAMPLES or not line.endswith("\n"):
-            return
-        yield Sound(microphone, from_pcm(data, 2, 1)[:, 0], int(line))
+    for frames, line in zip(wav_frames(wav, BLOCK_SAMPLES), times, strict=False):
+        if len(frames) == BLOCK_SAMPLES and line.endswith("\n"):
+            yield Sound(microphone, frames[:, 0], int(line))

@@ -27,7 +27,7 @@ _PRIOR_SNR = 10.0**1.5  # 15 dB, what speech is taken to have where it is presen
 _FLOOR_DBFS = -75.0  # noise is never taken to be less: rounding and dither are no room
 _FLOOR_POWER = 10.0 ** (_FLOOR_DBFS / 10.0) / 2.0 * float(np.sum(_WINDOW**2))
 _SPEECH_RATIO = 0.6  # mean log likelihood ratio from which a block is speech
-_ONSET_BLOCKS = 3  # so many in a row make a voice: a click does not
+_ONSET_BLOCKS = 5  # so many in a row make a voice: a click stays in the window for 4
 _HOLD_BLOCKS = 20  # so long after the last it is held: stops and breaths are part of speech
 
 
