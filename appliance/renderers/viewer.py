@@ -21,10 +21,10 @@ from aiohttp import WSMsgType, web
 from aiohttp.typedefs import Handler, Middleware
 
 from appliance.errors import ApplianceError
-from appliance.renderers.subscription import Subscription
+from appliance.publish.connection import Connection, subscriber
+from appliance.publish.wire import ROOT
 from appliance.settings import Broker
 
-ROOT = "avatar/v1"
 CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SAFETY = {
     "Content-Security-Policy": (
@@ -40,6 +40,7 @@ IN_FLIGHT = 2
 MOST_TOPICS = 1024
 """Topics kept for browsers that come later; a broker full of strangers' topics must not fill our memory."""
 EVENTS_KEPT = 12
+STATUS_EVERY_S = 0.25
 SAME_CLOCK_LIMIT_MS = 10_000.0
 """A frame this young by our own monotonic clock was stamped by it: this machine's clock, not another's."""
 
@@ -70,23 +71,34 @@ async def _serve(server: socket.socket, broker: Broker, topic: str) -> None:
         loop.add_signal_handler(number, stop.set)
     hub = Hub(broker.url)
 
-    def received(topic: str, payload: bytes) -> None:
+    def hear(topic: str, payload: bytes) -> None:
         loop.call_soon_threadsafe(hub.receive, topic, payload, time.monotonic_ns(), time.time_ns())
 
-    def connected(yes: bool) -> None:
-        loop.call_soon_threadsafe(hub.say_connected, yes)
-
+    connection = subscriber(broker, "viewer", [topic], hear)
     host, port = server.getsockname()[:2]
     runner = web.AppRunner(application(hub, host), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, server).start()
-    subscription = Subscription(broker, topic, received, connected)
+    connection.start()
     print(f"viewer: http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+    watching = asyncio.create_task(_watch(connection, hub))
     try:
         await stop.wait()
     finally:
-        await loop.run_in_executor(None, subscription.close)
+        watching.cancel()
+        await loop.run_in_executor(None, connection.close)
         await runner.cleanup()
+
+
+async def _watch(connection: Connection, hub: "Hub") -> None:
+    """Tell the browsers whenever the broker goes or comes back."""
+    told = False
+    while True:
+        status = connection.status()
+        if status.connected != told:
+            told = status.connected
+            hub.say_connected(told)
+        await asyncio.sleep(STATUS_EVERY_S)
 
 
 def application(hub: "Hub", host: str) -> web.Application:

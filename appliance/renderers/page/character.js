@@ -1,10 +1,10 @@
 // The whole character, back to front.
 
-import { View, spot, stroke, trace } from "./space.js";
+import { View, loop, spot, stroke } from "./space.js";
 import { outline, surface } from "./head.js";
 import { drawBrows, drawEyes } from "./eyes.js";
 import { drawMouth } from "./mouth.js";
-import { drawBack, drawFront, drawShadow, hairOutline } from "./hair.js";
+import { drawBack, drawFront, drawShadow, hairOutlines } from "./hair.js";
 import { cupDepth, drawBand, drawCup, drawHood, drawHoodie, drawNeck } from "./clothes.js";
 import { COLOUR } from "./palette.js";
 import { rig } from "./rig.js";
@@ -12,6 +12,7 @@ import { rig } from "./rig.js";
 const NECK = [0, -0.85, -0.25];
 const STAGE = { top: 1.78, bottom: -2.5, half: 1.75 }; // what of the character's space the canvas shows
 const USUAL_DISTANCE_M = 0.6;
+const MOST_TURN_RAD = 0.8; // a drawn face has no profile: turns approach this gently
 
 export class Character {
   constructor(canvas) {
@@ -28,18 +29,24 @@ export class Character {
     this.place(moment.head, ambient);
     this.frame(mirrored);
     const { head, body } = this;
-    const hair = hairOutline(head);
+    const hair = hairOutlines(head);
     const skull = outline(head, pose);
     const ways = [1, -1].map((way) => [cupDepth(head, way) < -0.12, way]);
     drawHood(ctx, body);
     for (const [far, way] of ways) if (far) drawCup(ctx, head, way, moment.voice);
-    drawBack(ctx, hair);
+    drawBand(ctx, head, false);
+    drawBack(ctx, hair.all);
     drawNeck(ctx, head, body);
     drawHoodie(ctx, body);
-    this.drawFace(pose, skull);
-    drawFront(ctx, head, hair, ambient.sway);
+    this.drawFace(pose, skull, ambient.sway);
+    drawFront(ctx, head, hair, hair.all, ambient.sway);
+    ctx.save();
+    loop(ctx, skull);
+    ctx.clip();
     drawBrows(ctx, head, pose);
-    drawBand(ctx, head);
+    ctx.restore();
+    drawBand(ctx, head, true);
+    drawFront(ctx, head, hair, hair.quiff, ambient.sway); // the quiff stands before the band
     for (const [far, way] of ways) if (!far) drawCup(ctx, head, way, moment.voice);
   }
 
@@ -49,8 +56,8 @@ export class Character {
     const x = 0.55 * Math.tanh(1.6 * position[0] * near), y = 0.3 * Math.tanh(1.6 * position[1] * near);
     const scale = Math.min(1.22, Math.max(0.8, Math.pow(near, 0.4)));
     const breath = 0.012 * ambient.breath;
-    this.head.place(rotation, [x, y + breath], scale);
-    const [qx, qy, qz, qw] = rotation;
+    const [qx, qy, qz, qw] = within(rotation, MOST_TURN_RAD);
+    this.head.place([qx, qy, qz, qw], [x, y + breath], scale);
     const length = Math.hypot(qx * 0.12, qy * 0.3, qz * 0.15, qw) || 1;
     const follow = [(qx * 0.12) / length, (qy * 0.3) / length, (qz * 0.15) / length, qw / length];
     this.body.place(follow, [x * 0.8, y * 0.7 + breath * 1.6], scale);
@@ -68,11 +75,10 @@ export class Character {
     ctx.lineJoin = "round";
   }
 
-  drawFace(pose, skull) {
+  drawFace(pose, skull, sway) {
     const { ctx, head } = this;
     ctx.save();
-    ctx.beginPath();
-    trace(ctx, skull, true);
+    loop(ctx, skull);
     const lit = head.at(-0.28, 0.3, 0.95), far = head.at(0.1, -0.1, 0.4);
     const paint = ctx.createRadialGradient(lit[0], lit[1], 0.1, far[0], far[1], 1.5);
     paint.addColorStop(0, COLOUR.skinLight);
@@ -83,11 +89,25 @@ export class Character {
     ctx.fill();
     ctx.clip();
     this.drawCheeks(pose);
-    drawShadow(ctx, head);
+    drawShadow(ctx, head, sway);
     drawEyes(ctx, head, pose);
     drawNose(ctx, head, pose);
     drawMouth(ctx, head, pose);
+    this.drawRim(skull);
     ctx.restore();
+  }
+
+  /** Cool light from behind, on the side away from the warm one. */
+  drawRim(skull) {
+    const { ctx, head } = this;
+    const a = head.at(0.5, 0, 0.6), b = head.at(1.05, -0.2, 0);
+    const paint = ctx.createLinearGradient(a[0], a[1], b[0], b[1]);
+    paint.addColorStop(0, "rgba(130,180,255,0)");
+    paint.addColorStop(1, "rgba(150,190,255,0.4)");
+    loop(ctx, skull);
+    ctx.lineWidth = 0.09;
+    ctx.strokeStyle = paint;
+    ctx.stroke();
   }
 
   drawCheeks(pose) {
@@ -105,6 +125,16 @@ export class Character {
   }
 }
 
+/** A rotation whose angle approaches `most_rad` instead of passing it. */
+function within([x, y, z, w], most_rad) {
+  const sine = Math.hypot(x, y, z);
+  if (sine < 1e-6) return [0, 0, 0, 1];
+  const angle = 2 * Math.atan2(sine, Math.abs(w)) * Math.sign(w || 1);
+  const half = (most_rad * Math.tanh(angle / most_rad)) / 2;
+  const share = Math.sin(half) / sine;
+  return [x * share, y * share, z * share, Math.cos(half)];
+}
+
 function drawNose(ctx, view, pose) {
   const skin = (x, y, out) => [x, y, surface(x, y) + out];
   const up = 0.02 * (pose.nose[0].sneer + pose.nose[1].sneer);
@@ -117,7 +147,7 @@ function drawNose(ctx, view, pose) {
     const way = index === 0 ? 1 : -1;
     const lift = 0.045 * sneer, wide = 0.02 * sneer;
     const wing = [[0.05, -0.352, 0.16], [0.085 + wide, -0.36 + lift * 0.5, 0.14], [0.125 + wide, -0.335 + lift, 0.1], [0.128 + wide, -0.29 + lift, 0.08]];
-    stroke(ctx, wing.map(([x, y, z]) => view.at(...skin(way * x, y, z))), 0.024, "rgba(150,68,54,0.75)");
+    stroke(ctx, wing.map(([x, y, z]) => view.at(...skin(way * x, y, z))), 0.024, "rgba(160,76,60,0.6)");
     if (sneer > 0.03) {
       ctx.globalAlpha = sneer;
       for (const [x, y] of [[0.05, -0.06], [0.07, -0.13]]) {

@@ -1,9 +1,11 @@
 // Neck, hoodie and headphones.
 
-import { hull, mix, stroke, trace } from "./space.js";
+import { between, hull, mix, smoothstep, stroke, trace } from "./space.js";
 import { COLOUR } from "./palette.js";
 
 const CUP = { x: 1.02, y: -0.06, z: -0.08, radius: 0.36, thick: 0.2 };
+const BAND = { half: 1.135, tall: 1.2, y: 0.16, z: -0.08, deep: 0.09 };
+const BAND_STEPS = 28;
 
 /** Hood behind the neck. */
 export function drawHood(ctx, body) {
@@ -14,7 +16,7 @@ export function drawHood(ctx, body) {
 /** The neck joins the head's frame and the body's. */
 export function drawNeck(ctx, head, body) {
   const top = [[-0.38, -0.62, -0.15], [0.38, -0.62, -0.15]].map((p) => head.at(...p));
-  const foot = [[0.5, -1.72, 0], [-0.5, -1.72, 0]].map((p) => body.at(...p));
+  const foot = [[0.52, -2.0, 0], [-0.52, -2.0, 0]].map((p) => body.at(...p));
   const waist = [mix(top[1][0], foot[0][0], 0.55) - 0.04, mix(top[1][1], foot[0][1], 0.55), mix(top[0][0], foot[1][0], 0.55) + 0.04];
   ctx.beginPath();
   ctx.moveTo(...top[0].slice(0, 2));
@@ -28,15 +30,25 @@ export function drawNeck(ctx, head, body) {
   paint.addColorStop(1, COLOUR.skinShade);
   ctx.fillStyle = paint;
   ctx.fill();
+  const shirt = body.all([[-0.44, -1.52, 0.1], [-0.3, -1.66, 0.24], [0, -1.75, 0.32], [0.3, -1.66, 0.24], [0.44, -1.52, 0.1]]);
+  ctx.beginPath();
+  trace(ctx, shirt);
+  for (const point of body.all([[0.25, -2.4, 0.2], [-0.25, -2.4, 0.2]])) ctx.lineTo(point[0], point[1]);
+  ctx.closePath();
+  ctx.fillStyle = COLOUR.shirt;
+  ctx.fill();
+  stroke(ctx, shirt.map(([x, y]) => [x, y - 0.03]), 0.05, COLOUR.phonesShade);
 }
 
 /** Shoulders, the hood's front edges and its strings. */
 export function drawHoodie(ctx, body) {
   const half = [[0.52, -1.36, -0.05], [0.92, -1.52, -0.08], [1.35, -1.72, -0.1], [1.72, -2.05, -0.1], [1.95, -2.6, 0], [2.1, -3.6, 0]];
   const right = half.map(([x, y, z]) => [-x, y, z]).reverse();
-  const neckline = [[-0.34, -1.62, 0.25], [0, -1.92, 0.42], [0.34, -1.62, 0.25]];
+  const neckline = [[-0.3, -1.72, 0.3], [0, -2.1, 0.5], [0.3, -1.72, 0.3]];
   ctx.beginPath();
-  trace(ctx, body.all([...right, ...neckline, ...half]));
+  trace(ctx, body.all(right));
+  for (const point of body.all(neckline)) ctx.lineTo(point[0], point[1]);
+  trace(ctx, body.all(half), false, true);
   ctx.closePath();
   ctx.fillStyle = vertical(ctx, body, -1.35, -2.9, COLOUR.hoodie, COLOUR.hoodieShade);
   ctx.fill();
@@ -80,26 +92,26 @@ export function drawCup(ctx, head, way, voice) {
 /** How near a cup is: the far one is drawn before the head. */
 export const cupDepth = (head, way) => head.at(way * CUP.x, CUP.y, CUP.z)[2];
 
-/** The band over the hair, as a ribbon from cup to cup. */
-export function drawBand(ctx, head) {
-  const arc = (radius, z) => Array.from({ length: 19 }, (_, i) => {
-    const turn = Math.PI * (i / 18);
-    return head.at((CUP.x + 0.12) * (radius / 1.1) * Math.cos(turn), 0.2 + (1.16 * radius / 1.1) * Math.sin(turn) * 1.02, z);
+/** The band over the hair: the part that faces us in front of the head, the rest behind it. */
+export function drawBand(ctx, head, inFront) {
+  const knots = Array.from({ length: BAND_STEPS + 1 }, (_, i) => {
+    const turn = Math.PI * (i / BAND_STEPS);
+    const [across, up] = [Math.cos(turn), Math.sin(turn)];
+    const at = (deep) => head.at(BAND.half * across, BAND.y + BAND.tall * up, BAND.z + deep);
+    const width = inFront ? smoothstep(-0.15, 0.06, head.direction(across, up, 0)[2]) : 1;
+    return { front: at(BAND.deep), back: at(-BAND.deep), width };
   });
-  const front = arc(1.14, 0.06), back = arc(1.14, -0.2);
-  const outline = hull([...front, ...back]);
-  const top = arc(1.2, -0.07);
-  ctx.beginPath();
-  trace(ctx, top);
-  ctx.lineWidth = 0.15;
-  ctx.strokeStyle = COLOUR.phonesShade;
-  ctx.stroke();
-  ctx.beginPath();
-  trace(ctx, top.map(([x, y]) => [x, y + 0.02]));
-  ctx.lineWidth = 0.1;
-  ctx.strokeStyle = COLOUR.phones;
-  ctx.stroke();
-  return outline;
+  const pairs = knots.slice(1).map((knot, i) => [knots[i], knot]).filter(([a, b]) => Math.min(a.width, b.width) > 0.02);
+  for (const [a, b] of pairs) {
+    between(ctx, [a.front, b.front], [a.back, b.back]);
+    ctx.fillStyle = COLOUR.phonesShade;
+    ctx.fill();
+    stroke(ctx, [a.back, b.back], 0.1 * b.width, COLOUR.phonesShade);
+    stroke(ctx, [a.front, b.front], 0.1 * b.width, COLOUR.phonesShade);
+  }
+  for (const [a, b] of pairs) {
+    stroke(ctx, [a, b].map(({ front }) => [front[0], front[1] + 0.014]), 0.072 * b.width, COLOUR.phones);
+  }
 }
 
 function fill(ctx, points, paint) {

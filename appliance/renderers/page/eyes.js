@@ -56,7 +56,7 @@ function lidCurves(view, eye, side) {
   return {
     upper: curve(Math.max(top, -bottom), 0.72),
     lower: curve(-bottom, 0.85),
-    crease: curve(mix(open + 0.075, 0.12, shut * 0.8), 0.75),
+    crease: curve(mix(open + 0.07, 0.06, shut), 0.75),
   };
 }
 
@@ -111,6 +111,9 @@ function shadeUnderLid(ctx, upper) {
 }
 
 function drawLids(ctx, view, eye, cheek, side, { upper, lower, crease }) {
+  between(ctx, crease, upper);
+  ctx.fillStyle = COLOUR.lid;
+  ctx.fill();
   stroke(ctx, crease, 0.016, COLOUR.crease);
   stroke(ctx, lower, 0.014, COLOUR.lowerLid);
   // The lash line: thin at the nose, thick and winged outside.
@@ -124,8 +127,8 @@ function drawLids(ctx, view, eye, cheek, side, { upper, lower, crease }) {
   const fold = clamp(0.75 * cheek.raise + 0.5 * eye.bag, 0, 1);
   if (fold > 0.02) {
     const x = (t) => side * (CENTRE[0] + t);
-    const line = [-0.2, -0.08, 0.06, 0.2].map((t) => view.at(...on(x(t), -0.255 - 0.04 * Math.cos(t * 7) + 0.055 * fold)));
-    ctx.globalAlpha = 0.75 * fold;
+    const line = [-0.1, -0.02, 0.08, 0.18].map((t) => view.at(...on(x(t), -0.25 - 0.035 * Math.cos((t - 0.03) * 9) + 0.05 * fold)));
+    ctx.globalAlpha = 0.6 * fold;
     stroke(ctx, line, 0.02, COLOUR.fold);
     ctx.globalAlpha = 1;
   }
@@ -136,7 +139,7 @@ export function drawBrows(ctx, view, pose) {
   pose.brow.forEach((brow, index) => drawBrow(ctx, view, brow, index === 0 ? 1 : -1));
   const worry = pose.brow[0].inner;
   if (worry > 0.05) {
-    ctx.globalAlpha = 0.5 * worry;
+    ctx.globalAlpha = 0.35 * worry;
     for (const y of [0.66, 0.74]) {
       stroke(ctx, [-0.24, -0.08, 0.08, 0.24].map((x) => view.at(...on(x, y + 0.03 * worry - x * x * 0.4))), 0.014, COLOUR.fold);
     }
@@ -147,9 +150,10 @@ export function drawBrows(ctx, view, pose) {
 function drawBrow(ctx, view, brow, side) {
   const middle = 0.5 * (brow.inner + brow.outer);
   const knots = [
-    [0.16 - 0.045 * brow.down, 0.36 + 0.17 * brow.inner - 0.15 * brow.down, 0.04],
-    [0.28 - 0.03 * brow.down, 0.41 + 0.14 * brow.inner + 0.05 * brow.outer - 0.12 * brow.down, 0.052],
-    [0.42, 0.45 + 0.1 * middle + 0.08 * brow.outer - 0.085 * brow.down, 0.044],
+    [0.165 - 0.045 * brow.down, 0.385 + 0.17 * brow.inner - 0.15 * brow.down, 0.018],
+    [0.195 - 0.042 * brow.down, 0.392 + 0.165 * brow.inner - 0.145 * brow.down, 0.042],
+    [0.28 - 0.03 * brow.down, 0.412 + 0.14 * brow.inner + 0.05 * brow.outer - 0.12 * brow.down, 0.052],
+    [0.42, 0.446 + 0.1 * middle + 0.08 * brow.outer - 0.085 * brow.down, 0.044],
     [0.56, 0.44 + 0.15 * brow.outer - 0.055 * brow.down, 0.028],
     [0.69, 0.37 + 0.12 * brow.outer - 0.04 * brow.down, 0.006],
   ];
@@ -158,8 +162,8 @@ function drawBrow(ctx, view, brow, side) {
   ctx.fillStyle = COLOUR.brow;
   ctx.fill();
   if (brow.down > 0.05) {
-    ctx.globalAlpha = 0.6 * brow.down;
-    const line = [[0.055, 0.34], [0.075, 0.25], [0.06, 0.17]].map(([x, y]) => view.at(...on(side * x, y, 0.06)));
+    ctx.globalAlpha = 0.45 * brow.down;
+    const line = [[0.06, 0.31], [0.062, 0.25], [0.056, 0.19]].map(([x, y]) => view.at(...on(side * x, y, 0.06)));
     stroke(ctx, line, 0.018, COLOUR.fold);
     ctx.globalAlpha = 1;
   }

@@ -1,6 +1,6 @@
 // Hair: a solid behind and over the head, and a fringe cut out of it by its hairline.
 
-import { hull, stroke, trace } from "./space.js";
+import { hull, loop, stroke } from "./space.js";
 import { COLOUR } from "./palette.js";
 
 const CENTRE = [0, 0.12, -0.08];
@@ -35,35 +35,41 @@ const STRANDS = [
   [[0.46, 1.05], [0.74, 0.92], [0.92, 0.42]],
 ];
 
-const VOLUME = volume();
+// The hair's body: balls around the skull, a quiff at its front; centre and half axes.
+const BALLS = [
+  { centre: [0, 0.2, -0.12], half: [1.1, 1.12, 1.1] },
+  { centre: [-0.12, 0.84, 0.42], half: [0.74, 0.44, 0.52] },
+  { centre: [0, -0.3, -0.35], half: [1.0, 0.6, 0.7] },
+];
+const QUIFF = 1;
+const AROUND = 48;
 
-/** The hair's body: a ball around the skull, and a quiff at its front. */
-function volume() {
-  const points = [];
-  const ball = (cx, cy, cz, rx, ry, rz) => {
-    for (let row = 1; row < 12; row++) {
-      const up = Math.PI * (row / 12 - 0.5);
-      for (let step = 0; step < 22; step++) {
-        const turn = (2 * Math.PI * step) / 22;
-        points.push([cx + rx * Math.cos(up) * Math.sin(turn), cy + ry * Math.sin(up), cz + rz * Math.cos(up) * Math.cos(turn)]);
-      }
-    }
-  };
-  ball(0, 0.2, -0.12, 1.1, 1.12, 1.1);
-  ball(-0.2, 0.98, 0.28, 0.72, 0.42, 0.55);
-  ball(0, -0.35, -0.35, 1.02, 0.55, 0.7);
-  return points;
+/** The outlines of all hair and of the quiff alone, projected. */
+export function hairOutlines(view) {
+  const rims = BALLS.map((ball) => rim(view, ball));
+  return { all: hull(rims.flat()), quiff: hull(rims[QUIFF]) };
 }
 
-/** The outline of all hair, projected. */
-export function hairOutline(view) {
-  return hull(view.all(VOLUME));
+/** A ball's rim: where its surface stands square to the view. */
+function rim(view, { centre, half }) {
+  const w = unit(view.facing().map((value, i) => value / half[i]));
+  const u = unit(Math.abs(w[1]) < 0.9 ? [w[2], 0, -w[0]] : [0, -w[2], w[1]]);
+  const v = [w[1] * u[2] - w[2] * u[1], w[2] * u[0] - w[0] * u[2], w[0] * u[1] - w[1] * u[0]];
+  return Array.from({ length: AROUND }, (_, i) => {
+    const turn = (2 * Math.PI * i) / AROUND;
+    const [x, y, z] = half.map((h, k) => centre[k] + h * (u[k] * Math.cos(turn) + v[k] * Math.sin(turn)));
+    return view.at(x, y, z);
+  });
+}
+
+function unit(vector) {
+  const length = Math.hypot(...vector) || 1;
+  return vector.map((value) => value / length);
 }
 
 /** The part behind the head. */
 export function drawBack(ctx, outline) {
-  ctx.beginPath();
-  trace(ctx, outline, true);
+  loop(ctx, outline);
   const [low, high] = ends(outline);
   const paint = ctx.createLinearGradient(0, high, 0, low);
   paint.addColorStop(0, COLOUR.hair);
@@ -80,17 +86,18 @@ function on(view, x, y, lift = LIFT) {
   return view.rim(x * lift, CENTRE[1] + (y - CENTRE[1]) * lift, z * lift, CENTRE);
 }
 
-function hairline(ctx, view, shift) {
+/** Lock tips lag behind the head by `sway`. */
+function hairline(ctx, view, shift, sway) {
   const start = on(view, ...START);
   ctx.lineTo(start[0], start[1] + shift);
   for (const [control, end] of HAIRLINE) {
-    const c = on(view, ...control), e = on(view, ...end);
+    const c = on(view, ...control), e = on(view, end[0] + sway * 0.35 * (1 - end[1]) * (1 - Math.abs(end[0])), end[1]);
     ctx.quadraticCurveTo(c[0], c[1] + shift, e[0], e[1] + shift);
   }
 }
 
 /** Close the hairline upwards, far beyond the outline, so that clipping leaves the hair alone. */
-function overHairline(ctx, view, shift = 0) {
+function overHairline(ctx, view, sway, shift = 0) {
   const [upX, upY] = view.direction(0, 1, 0);
   const across = [upY, -upX];
   const from = on(view, ...START), to = on(view, ...HAIRLINE[HAIRLINE.length - 1][1]);
@@ -98,27 +105,26 @@ function overHairline(ctx, view, shift = 0) {
   ctx.beginPath();
   ctx.moveTo(...far(from, -1, 1));
   ctx.lineTo(...far(from, -1, 0));
-  hairline(ctx, view, shift);
+  hairline(ctx, view, shift, sway);
   ctx.lineTo(...far(to, 1, 0));
   ctx.lineTo(...far(to, 1, 1));
   ctx.closePath();
 }
 
 /** The fringe's shadow on the skin; the caller clips to the head. */
-export function drawShadow(ctx, view) {
-  overHairline(ctx, view, -0.075);
+export function drawShadow(ctx, view, sway) {
+  overHairline(ctx, view, sway, -0.075);
   ctx.fillStyle = "rgba(150,66,60,0.34)";
   ctx.fill();
 }
 
-/** The hair in front. */
-export function drawFront(ctx, view, outline, sway) {
+/** The hair in front, as far as it lies within one of its outlines. */
+export function drawFront(ctx, view, hair, within, sway) {
   ctx.save();
-  ctx.beginPath();
-  trace(ctx, outline, true);
+  loop(ctx, within);
   ctx.clip();
-  overHairline(ctx, view);
-  const [low, high] = ends(outline);
+  overHairline(ctx, view, sway);
+  const [, high] = ends(hair.all);
   const top = on(view, -0.1, 1.0), paint = ctx.createRadialGradient(top[0] - 0.25, high - 0.28, 0.05, top[0], high - 0.5, 1.7);
   paint.addColorStop(0, COLOUR.hairLight);
   paint.addColorStop(0.45, COLOUR.hair);
@@ -135,22 +141,6 @@ export function drawFront(ctx, view, outline, sway) {
     ctx.globalAlpha = 1;
   });
   ctx.restore();
-  drawTuft(ctx, view, sway, low);
-}
-
-/** Two wilful hairs on the crown that lag behind the head. */
-function drawTuft(ctx, view, sway) {
-  const root = view.at(-0.05, 1.3, 0.1);
-  for (const [lean, tall] of [[-0.16, 0.26], [0.1, 0.2]]) {
-    const tip = view.at(-0.05 + lean * 1.6 + sway * 0.5, 1.3 + tall, 0.12);
-    const bend = view.at(-0.05 + lean * 0.2 + sway * 0.1, 1.3 + tall * 0.8, 0.12);
-    ctx.beginPath();
-    ctx.moveTo(root[0] - 0.05, root[1] - 0.06);
-    ctx.quadraticCurveTo(bend[0] - 0.03, bend[1], tip[0], tip[1]);
-    ctx.quadraticCurveTo(bend[0] + 0.05, bend[1] - 0.06, root[0] + 0.07, root[1] - 0.06);
-    ctx.fillStyle = COLOUR.hair;
-    ctx.fill();
-  }
 }
 
 function ends(outline) {

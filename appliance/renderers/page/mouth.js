@@ -75,10 +75,11 @@ function drawInside(ctx, view, pose, lips) {
   ctx.fillStyle = paint;
   ctx.fill();
   const z = surface(0, LINE) - 0.1;
+  const wide = clamp(0.5 * (mouth.sides[0].x + mouth.sides[1].x) * 0.98, 0.2, 0.4);
   const drop = JAW_DROP * jaw.open, side = 0.11 * jaw.side;
   drawTongueInside(ctx, view, mouth, LINE - drop, side, z);
-  drawTeeth(ctx, view, side, LINE - 0.035 - drop * 0.93, -0.13, z - 0.03 + 0.1 * jaw.forward, 0.24);
-  drawTeeth(ctx, view, 0, LINE - 0.028, 0.16, z, 0.27);
+  drawTeeth(ctx, view, side, LINE - 0.055 - drop * 0.93 - 0.05 * mouth.funnel, -0.13, z - 0.03 + 0.1 * jaw.forward, wide * 0.85);
+  drawTeeth(ctx, view, 0, LINE - 0.028, 0.16, z, wide);
   // The upper lip's shadow.
   between(ctx, lips.upperIn, lips.upperIn.map(([x, y]) => [x, y - 0.045]));
   ctx.fillStyle = "rgba(50,8,26,0.4)";
@@ -88,11 +89,11 @@ function drawInside(ctx, view, pose, lips) {
 
 /** One row of teeth: its biting edge at `edge`, its roots `tall` above (or, negative, below). */
 function drawTeeth(ctx, view, x, edge, tall, z, half) {
-  const row = (y, curve) => [-1, -0.75, -0.4, 0, 0.4, 0.75, 1].map((t) =>
-    view.at(x + t * half, y + curve * t * t, z - 0.16 * t * t));
-  const bite = row(edge, tall * 0.28), root = row(edge + tall, 0);
+  const row = (y, curve) => [-1, -0.85, -0.6, -0.3, 0, 0.3, 0.6, 0.85, 1].map((t) =>
+    view.at(x + t * half, y + curve * t ** 4, z - 0.16 * t * t));
+  const bite = row(edge, tall * 0.6), root = row(edge + tall, 0);
   between(ctx, tall > 0 ? root : bite, tall > 0 ? bite : root);
-  const paint = ctx.createLinearGradient(bite[3][0], bite[3][1], root[3][0], root[3][1]);
+  const paint = ctx.createLinearGradient(bite[4][0], bite[4][1], root[4][0], root[4][1]);
   paint.addColorStop(0, COLOUR.teeth);
   paint.addColorStop(0.6, COLOUR.teeth);
   paint.addColorStop(1, COLOUR.teethShade);
@@ -100,7 +101,7 @@ function drawTeeth(ctx, view, x, edge, tall, z, half) {
   ctx.fill();
   ctx.globalAlpha = 0.16;
   for (const t of [-0.62, -0.31, 0, 0.31, 0.62]) {
-    stroke(ctx, [view.at(x + t * half, edge + tall * 0.28 * t * t, z), view.at(x + t * half, edge + tall, z)], 0.01, COLOUR.mouth);
+    stroke(ctx, [view.at(x + t * half, edge + tall * 0.6 * t ** 4, z), view.at(x + t * half, edge + tall, z)], 0.01, COLOUR.mouth);
   }
   ctx.globalAlpha = 1;
 }
@@ -120,7 +121,10 @@ function drawLips(ctx, lips) {
     return [mix(x, out[0], 0.42), mix(y, out[1], 0.42)];
   });
   const fat = Math.abs(lips.lowerIn[middle][1] - lips.lowerOut[middle][1]);
-  if (fat > 0.03) stroke(ctx, shine, fat * 0.26, COLOUR.lipShine);
+  if (fat > 0.03) {
+    stroke(ctx, shine, fat * 0.34, COLOUR.lipShine);
+    stroke(ctx, shine.slice(2, 7), fat * 0.2, COLOUR.lipShine);
+  }
   if (lips.gap <= 0.03) {
     stroke(ctx, lips.lowerIn, 0.02, COLOUR.seam);
   } else {
@@ -145,18 +149,18 @@ function drawCorners(ctx, view, pose, lips) {
     const way = index === 0 ? 1 : -1;
     const [x, y] = ends[index];
     const depth = clamp(0.35 + 0.5 * corner.smile + 0.6 * corner.press + 0.3 * corner.stretch + 0.3 * corner.frown, 0, 1);
-    const tilt = 0.05 * (corner.smile - corner.frown);
-    ctx.globalAlpha = depth;
-    stroke(ctx, [[x - way * 0.02, y - tilt * 0.4], [x + way * 0.02, y + tilt * 0.3], [x + way * 0.035, y + tilt + 0.012]], 0.024, COLOUR.seam);
-    const mark = clamp(corner.dimple + 0.35 * corner.smile + 0.35 * corner.press + 0.5 * corner.stretch, 0, 1);
+    const tilt = 0.035 * (0.4 + corner.smile - corner.frown);
+    ctx.globalAlpha = 0.8 * depth;
+    stroke(ctx, [[x - way * 0.015, y - tilt * 0.5], [x + way * 0.022, y + tilt]], 0.02, COLOUR.seam);
+    const mark = clamp(corner.dimple + 0.35 * corner.press + 0.5 * corner.stretch, 0, 1);
     if (mark > 0.05) {
       const away = x + way * (0.085 + 0.02 * corner.dimple);
       ctx.globalAlpha = 0.8 * mark;
       stroke(ctx, [[away - way * 0.012, y + 0.075], [away + way * 0.022, y + 0.01], [away - way * 0.008, y - 0.065]], 0.022, COLOUR.fold);
     }
     if (corner.frown > 0.05) {
-      ctx.globalAlpha = 0.7 * corner.frown;
-      stroke(ctx, [[x + way * 0.03, y - 0.02], [x + way * 0.05, y - 0.09], [x + way * 0.035, y - 0.16]], 0.018, COLOUR.fold);
+      ctx.globalAlpha = 0.5 * corner.frown;
+      stroke(ctx, [[x + way * 0.045, y - 0.03], [x + way * 0.06, y - 0.08], [x + way * 0.05, y - 0.13]], 0.022, COLOUR.fold);
     }
     ctx.globalAlpha = 1;
   });
@@ -167,8 +171,8 @@ function drawFolds(ctx, view, pose) {
   pose.mouth.sides.forEach((corner, index) => {
     const way = index === 0 ? 1 : -1;
     if (corner.fold < 0.04) return;
-    const line = [[0.19, -0.34], [0.3, -0.41], [corner.x + 0.1, LINE + corner.y + 0.09], [corner.x + 0.115, LINE + corner.y - 0.02]];
-    ctx.globalAlpha = 0.62 * corner.fold;
+    const line = [[0.175, -0.335], [0.25, -0.365], [0.33, -0.425], [corner.x + 0.075, Math.min(-0.5, LINE + corner.y + 0.05)]];
+    ctx.globalAlpha = 0.5 * corner.fold;
     stroke(ctx, line.map(([x, y]) => view.at(way * x + pose.mouth.x * 0.5, y, surface(x, y, 0.03))), 0.02, COLOUR.fold);
     ctx.globalAlpha = 1;
   });

@@ -1,8 +1,8 @@
 // The live numbers beside the avatar.
 
-import { STALE_MS } from "./motion.js";
-
-const MOST_SHAPES = 8;
+const MOST_SHAPES = 7;
+const MOST_TILES = 6;
+const PRESSURE = { normal: "ok", high: "warm", critical: "hot" };
 const STAGE_COLOURS = ["#5be7c4", "#4fa8ff", "#a98bff", "#ff9ec7", "#ffc46b", "#8fe36b", "#ff8a70", "#9fb2d8"];
 const STATES = {
   absent: "Nobody here", acquiring: "Saying hello", tracking: "Tracking", lost: "Looking for you", idle: "Idle", voice: "Voice only",
@@ -177,7 +177,7 @@ export class Panel {
       text.textContent = value;
       box.children[i].dataset.level = level;
     });
-    const events = (device?.events || []).slice(-4).reverse();
+    const events = (device?.events || []).slice(-3).reverse();
     const list = this.byId("events");
     while (list.children.length > events.length) list.lastChild.remove();
     while (list.children.length < events.length) list.append(labelled("li", "time", "span"));
@@ -210,6 +210,8 @@ export class Panel {
   }
 }
 
+const gib = (mb) => (mb >= 1024 ? `${(mb / 1024).toFixed(1)} GiB` : `${Math.round(mb)} MiB`);
+const span = (s) => (s < 90 ? `${Math.round(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
 const clip = (value) => Math.min(1, Math.max(0, Number(value) || 0));
 const spaced = (name) => name.replace(/([A-Z])/g, " $1").toLowerCase().replace(/ (left|right)$/, (side) => ` ${side[1].toUpperCase()}`);
 
@@ -227,7 +229,18 @@ function details(event) {
 /** Memory, temperature and pressure of the health topic: [name, text, level]. */
 function healthTiles(health) {
   if (!health || typeof health !== "object") return [];
-  return [["Health", JSON.stringify(health).slice(0, 20), "ok"]];
+  const tiles = [];
+  const free_mb = health.ram?.available_mb;
+  if (free_mb !== undefined) tiles.push(["Memory free", gib(free_mb), PRESSURE[health.level] || "ok"]);
+  if (health.level) tiles.push(["Pressure", health.level, PRESSURE[health.level] || "ok"]);
+  const hottest = Math.max(...Object.values(health.temperatures_c || {}));
+  if (Number.isFinite(hottest)) tiles.push(["Hottest", `${hottest.toFixed(0)} °C`, hottest > 90 ? "hot" : hottest > 75 ? "warm" : "ok"]);
+  if (health.rss_mb) tiles.push(["Uses", gib(health.rss_mb), "ok"]);
+  if (health.dropped !== undefined) tiles.push(["Not sent", String(health.dropped), health.dropped > 0 ? "warm" : "ok"]);
+  if (health.uptime_s !== undefined) tiles.push(["Up", span(health.uptime_s), "ok"]);
+  for (const [name, { error }] of Object.entries({ ...health.cameras, ...health.microphones })) {
+    if (error) tiles.push([name, String(error), "hot"]);
+  }
+  return tiles.slice(0, MOST_TILES);
 }
 
-export { STALE_MS };

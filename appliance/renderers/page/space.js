@@ -47,6 +47,11 @@ export class View {
     return [r[0] * x + r[1] * y + r[2] * z, r[3] * x + r[4] * y + r[5] * z, r[6] * x + r[7] * y + r[8] * z];
   }
 
+  /** The direction of head space that looks at the viewer. */
+  facing() {
+    return this.rows.slice(6);
+  }
+
   /** Like `at`, but a point on the far side of the ball around `centre` slides to the ball's rim. */
   rim(x, y, z, centre) {
     const point = this.at(x, y, z);
@@ -83,6 +88,16 @@ export function trace(ctx, points, closed = false, joined = false) {
   if (closed) ctx.closePath();
 }
 
+/** A closed outline through the middles of its sides: never leaves a convex shape. */
+export function loop(ctx, points) {
+  const n = points.length;
+  const middle = (i) => [(points[i % n][0] + points[(i + 1) % n][0]) / 2, (points[i % n][1] + points[(i + 1) % n][1]) / 2];
+  ctx.beginPath();
+  ctx.moveTo(...middle(n - 1));
+  for (let i = 0; i < n; i++) ctx.quadraticCurveTo(points[i][0], points[i][1], ...middle(i));
+  ctx.closePath();
+}
+
 /** The area between two open curves that share their direction. */
 export function between(ctx, upper, lower) {
   ctx.beginPath();
@@ -108,6 +123,24 @@ export function hull(points) {
     return chain;
   };
   return [...half(sorted), ...half(sorted.reverse())];
+}
+
+/** A closed polygon as `count` points at even distances along it. */
+export function even(points, count) {
+  const n = points.length;
+  const lengths = points.map((p, i) => Math.hypot(points[(i + 1) % n][0] - p[0], points[(i + 1) % n][1] - p[1]));
+  const step = lengths.reduce((sum, length) => sum + length, 0) / count;
+  const out = [];
+  let passed = 0;
+  for (let i = 0; i < n && out.length < count; i++) {
+    while (out.length < count && out.length * step <= passed + lengths[i]) {
+      const t = lengths[i] ? (out.length * step - passed) / lengths[i] : 0;
+      const next = points[(i + 1) % n];
+      out.push([mix(points[i][0], next[0], t), mix(points[i][1], next[1], t)]);
+    }
+    passed += lengths[i];
+  }
+  return out;
 }
 
 /** A soft round spot that lies on the surface at a point; `across` and `up` are its half axes. */
