@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
@@ -19,6 +20,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 HOST = "127.0.0.1"
 PARENT_CHECK_S = 0.5
 FIRST_PACKET_LIMIT_S = 5.0
+SHUTDOWN_LIMIT_S = 0.5
 MQTT_3_1_1 = 4
 WRONG_VERSION = bytes((0x20, 2, 0, 1))  # CONNACK: unacceptable protocol version
 ANONYMOUS = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
@@ -74,22 +76,21 @@ async def serve(port: int, parent: int) -> None:
         await broker.external_connected(_Resumed(reader, start), StreamWriterAdapter(writer), listener)
 
     server = await asyncio.start_server(connected, HOST, port)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await _ended(parent)
-    server.close()
-    await broker.shutdown()
-
-
-async def _ended(parent: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    while os.getppid() == parent:
-        try:
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await _ended(parent, stop)
+    server.close()
+    with suppress(asyncio.TimeoutError):  # it can wait for ever for clients that are still there
+        await asyncio.wait_for(broker.shutdown(), SHUTDOWN_LIMIT_S)
+
+
+async def _ended(parent: int, stop: asyncio.Event) -> None:
+    """Wait for ``stop``, or for the parent to be gone."""
+    while os.getppid() == parent and not stop.is_set():
+        with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), PARENT_CHECK_S)
-        except asyncio.TimeoutError:
-            continue
-        return
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -101,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(serve(port, os.getppid()))
     except OSError as error:
-        parser.exit(1, f"the demonstration's broker cannot listen on {HOST}:{port}: {error.strerror or error}\n")
+        parser.exit(1, f"the demonstration's broker cannot listen on {HOST}:{port}: {os.strerror(error.errno or 0)}\n")
     return 0
 
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from appliance.publish.meters import FrameMeters
 from appliance.publish.mqtt import AvatarPublisher
-from appliance.values import AvatarState
+from appliance.values import AvatarState, Event, TrackingState
+
+_HELD = (TrackingState.ACQUIRING, TrackingState.TRACKING)
 
 
 class Outlet:
@@ -16,9 +18,11 @@ class Outlet:
         self._meters = meters
         self._started_ns = started_ns
         self._first_frame_s: float | None = None
+        self._faces: dict[str, bool] = {}
 
     def send(self, state: AvatarState) -> bool:
         """Send one state with its latency so far; ``False`` if it was dropped."""
+        self._tell(state)
         total_ms = (time.monotonic_ns() - state.captured_ns) / 1e6
         stamped = replace(state, latency_ms={**state.latency_ms, "total": total_ms})
         if not self._publisher.send(stamped):
@@ -27,6 +31,15 @@ class Outlet:
         if self._first_frame_s is None:
             self._first_frame_s = (time.monotonic_ns() - self._started_ns) / 1e9
         return True
+
+    def _tell(self, state: AvatarState) -> None:
+        """Publish as an event that a face came or went."""
+        stream, held = f"{state.stream}/{state.slot}", state.state in _HELD
+        if held != self._faces.get(stream, False):
+            name = "face_found" if held else "face_lost"
+            details = {"stream": state.stream, "slot": state.slot, "session": state.session}
+            self._publisher.event(Event(name, details))
+        self._faces[stream] = held
 
     def first_frame_s(self) -> float | None:
         """Seconds from start to the first frame that left; ``None`` before it."""
