@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,16 +19,17 @@ from appliance.capture.supervisor import Cameras
 from appliance.values import Event, Frame
 
 from .films import number_of, numbered
+from .processes import alive, capture_processes, start_appliance, wait_until
 
 LIMIT_S = 25.0
 
 
 def collect(cameras: Cameras, enough: Callable[[list[Frame]], bool]) -> list[Frame]:
-    """Take what comes until it is enough; images are replaced by their numbers' pictures' copies."""
+    """Take what comes until it is enough, copied: images do not keep."""
     frames: list[Frame] = []
     until = time.monotonic() + LIMIT_S
     for step in cameras.ready():
-        frames += step
+        frames += [replace(frame, image=None if frame.image is None else frame.image.copy()) for frame in step]
         if enough(frames):
             return frames
         assert time.monotonic() < until, f"not enough within {LIMIT_S} s: {cameras.status()}"
@@ -36,28 +38,6 @@ def collect(cameras: Cameras, enough: Callable[[list[Frame]], bool]) -> list[Fra
 
 def names(events: list[Event]) -> list[str]:
     return [event.name for event in events]
-
-
-def capture_processes(parent: int) -> list[int]:
-    """The capture processes of a process, by its number."""
-    found = subprocess.run(["pgrep", "-P", str(parent), "-f", "appliance.capture.process"], stdout=subprocess.PIPE)
-    return [int(line) for line in found.stdout.split()]
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> bool:
-    until = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_a_film_is_delivered_picture_by_picture_and_ends(name: str, film: Path, events: list[Event]) -> None:
@@ -204,32 +184,10 @@ def test_gstreamer_without_it_says_which_opencv_has_it(name: str, events: list[E
     assert words in str(events[0].details["reason"])
 
 
-APPLIANCE = """
-import signal, sys
-from appliance import settings
-from appliance.capture.supervisor import Cameras
-camera = settings.Camera(name=sys.argv[1], source="file:" + sys.argv[2], width=320, height=240, loop=True)
-with Cameras([camera], print) as cameras:
-    signal.signal(signal.SIGTERM, lambda *_: cameras.stop())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for step in cameras.ready():
-        print(step[0].sequence, flush=True)
-"""
-
-
-def start_appliance(name: str, film: Path) -> "subprocess.Popen[bytes]":
-    """Run an appliance of one camera in a process of its own, until its first picture."""
-    appliance = subprocess.Popen([sys.executable, "-c", APPLIANCE, name, str(film)], stdout=subprocess.PIPE)
-    assert appliance.stdout is not None
-    while appliance.stdout.readline().strip() in (b"0",):
-        pass
-    return appliance
-
-
 def test_an_appliance_killed_outright_leaves_no_process_and_a_ring_that_is_replaced(
     name: str, film: Path, events: list[Event]
 ) -> None:
-    appliance = start_appliance(name, film)
+    appliance = start_appliance(name, f"file:{film}")
     (child,) = capture_processes(appliance.pid)
 
     appliance.kill()
@@ -243,7 +201,7 @@ def test_an_appliance_killed_outright_leaves_no_process_and_a_ring_that_is_repla
 
 
 def test_an_appliance_that_is_told_to_stop_stops_and_leaves_nothing(name: str, film: Path) -> None:
-    appliance = start_appliance(name, film)
+    appliance = start_appliance(name, f"file:{film}")
     (child,) = capture_processes(appliance.pid)
 
     os.kill(child, signal.SIGINT)  # as Ctrl-C in a terminal, which reaches the whole group

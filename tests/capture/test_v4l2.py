@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EBUSY, ENODEV
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from appliance.capture.supervisor import Cameras
 from appliance.capture.v4l2 import captured_ns, needs_mjpg
 from appliance.values import Event, Frame
 
+from .processes import alive, capture_processes, start_appliance, wait_until
 from .vcam import VirtualCamera
 
 LIMIT_S = 25.0
@@ -25,10 +27,11 @@ def capturing(name: str, vcam: VirtualCamera, events: list[Event], **asked: Any)
 
 
 def frames_until(cameras: Cameras, enough: Callable[[list[Frame]], bool]) -> list[Frame]:
+    """Take pictures until it is enough, copied: images do not keep."""
     frames: list[Frame] = []
     until = time.monotonic() + LIMIT_S
     for step in cameras.ready():
-        frames += [frame for frame in step if frame.image is not None]
+        frames += [replace(frame, image=frame.image.copy()) for frame in step if frame.image is not None]
         if enough(frames):
             return frames
         assert time.monotonic() < until, f"not enough within {LIMIT_S} s: {cameras.status()}"
@@ -36,8 +39,9 @@ def frames_until(cameras: Cameras, enough: Callable[[list[Frame]], bool]) -> lis
 
 
 def rate_of(frames: list[Frame]) -> float:
-    """Pictures a second by the camera's own times, dropped ones counted."""
-    return (frames[-1].sequence - frames[0].sequence) / ((frames[-1].captured_ns - frames[0].captured_ns) / 1e9)
+    """Return the camera's rate by its own times: two pictures in a row are enough, so a busy machine does no harm."""
+    stamps = [frame.captured_ns for frame in frames]
+    return 1e9 / min(later - earlier for earlier, later in pairwise(stamps))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_the_camera_is_driven_as_the_settings_say(
         frames = frames_until(cameras, lambda frames: len(frames) > 12)
 
     assert vcam.format == got
-    assert rate_of(frames) == pytest.approx(got[3], rel=0.2)
+    assert rate_of(frames) == pytest.approx(got[3], rel=0.05)
     assert frames[0].image is not None
     assert frames[0].image.shape == (got[2], got[1], 3)
     assert events == []
@@ -142,7 +146,22 @@ def test_a_stalled_camera_is_noticed_within_two_seconds_and_comes_back(
     assert again[0].sequence > last.sequence
     assert vcam.saw("opened") == 2
     assert vcam.format == ("MJPG", 1280, 720, 60), "a reopened camera runs as fast as before"
-    assert rate_of(again[5:]) == pytest.approx(60, rel=0.2)
+    assert rate_of(again[5:]) == pytest.approx(60, rel=0.05)
+
+
+def test_a_capture_process_that_waits_for_its_camera_ends_with_a_killed_appliance(
+    name: str, vcam: VirtualCamera, events: list[Event]
+) -> None:
+    appliance = start_appliance(name, f"v4l2:{vcam.device}")
+    (child,) = capture_processes(appliance.pid)
+    vcam.command(stalled=1)
+
+    appliance.kill()
+    appliance.communicate()
+
+    assert wait_until(lambda: not alive(child), 1.5)
+    with capturing(name, vcam, events):  # takes over the ring, and removes it
+        pass
 
 
 def test_a_pulled_plug_is_no_spin_and_the_camera_comes_back_as_it_was(
@@ -163,7 +182,7 @@ def test_a_pulled_plug_is_no_spin_and_the_camera_comes_back_as_it_was(
     assert events[-1].name == "camera_back"
     assert refused < 300 * pulled_s
     assert vcam.format == ("MJPG", 1280, 720, 60)
-    assert rate_of(again[5:]) == pytest.approx(60, rel=0.2)
+    assert rate_of(again[5:]) == pytest.approx(60, rel=0.05)
 
 
 def test_a_camera_that_another_program_holds_says_how_to_find_it(

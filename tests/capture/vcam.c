@@ -51,7 +51,8 @@ static int memory = -1; /* the buffers, as a file, so that they can be mapped */
 static uint8_t *buffers;
 static struct v4l2_pix_format format = {.width = 640, .height = 480, .pixelformat = V4L2_PIX_FMT_YUYV};
 static uint32_t want_fps = 30;
-static uint32_t sequence;
+static uint64_t sequence; /* counts picture periods of this stream */
+static int64_t started_ns;
 static int queue[BUFFERS], queued; /* buffers lent to the driver, oldest first */
 
 #define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
@@ -153,15 +154,27 @@ static int rate(struct v4l2_streamparm *parameters, int set) {
     return 0;
 }
 
-static int stream(int on) {
+static int64_t period(void) {
     uint32_t fps = fps_now();
-    long period_ns = fps > 1 ? 1000000000L / fps : 999999999L;
+    return fps > 1 ? 1000000000L / fps : 999999999L;
+}
+
+static int64_t clock_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000L + now.tv_nsec;
+}
+
+static int stream(int on) {
+    int64_t period_ns = period();
     struct itimerspec timer = {.it_interval.tv_nsec = on ? period_ns : 0, .it_value.tv_nsec = on ? period_ns : 0};
     if (on) {
         control->fourcc = format.pixelformat;
         control->width = format.width;
         control->height = format.height;
-        control->fps = fps;
+        control->fps = fps_now();
+        sequence = 0;
+        started_ns = clock_ns(CLOCK_MONOTONIC);
     } else {
         queued = 0;
     }
@@ -199,9 +212,9 @@ static int fetch(struct v4l2_buffer *buffer) {
     int index = queue[0];
     memmove(queue, queue + 1, --queued * sizeof *queue);
 
-    struct timespec now;
-    clock_gettime(control->wall_clock ? CLOCK_REALTIME : CLOCK_MONOTONIC, &now);
-    int64_t taken_us = now.tv_sec * 1000000LL + now.tv_nsec / 1000 - control->age_us;
+    int64_t taken_us = (started_ns + (int64_t)sequence * period()) / 1000 - control->age_us;
+    if (control->wall_clock)
+        taken_us += (clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC)) / 1000;
     buffer->index = index;
     query_buffer(buffer);
     buffer->bytesused = make_picture(buffers + buffer->m.offset);
