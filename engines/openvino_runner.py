@@ -11,7 +11,7 @@ from engines.runners import Tensors
 
 
 class OpenVinoRunner:
-    """One network for one sample, with its buffers, all allocated before the first frame.
+    """One network for one sample, with its output buffers, all allocated before the first frame.
 
     A batch does not pay on a CPU, so its samples run one after the other.
     """
@@ -35,9 +35,7 @@ class OpenVinoRunner:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {path}: {str(error).strip().splitlines()[-1]}") from None
         self._request = compiled.create_infer_request()
-        self._inputs = {
-            name: self._request.get_input_tensor(index).data for index, name in enumerate(_names(model.inputs))
-        }
+        self._inputs = _names(model.inputs)
         self._outputs = {
             name: self._request.get_output_tensor(index).data for index, name in enumerate(_names(model.outputs))
         }
@@ -51,8 +49,9 @@ class OpenVinoRunner:
         return {name: np.concatenate([sample[name] for sample in samples]) for name in self._outputs}
 
     def _run(self, inputs: Tensors, index: int) -> Tensors:
-        for name, buffer in self._inputs.items():
-            np.copyto(buffer[0], inputs[name][index], casting="no")
+        for port, name in enumerate(self._inputs):
+            one = np.ascontiguousarray(inputs[name][index : index + 1])
+            self._request.set_input_tensor(port, openvino.Tensor(one, shared_memory=True))  # a copy costs 5 %
         self._request.infer()
         return self._outputs
 
