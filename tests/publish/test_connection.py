@@ -93,7 +93,7 @@ def authority(folder: Path, name: str) -> Path:
     )
     openssl("req", *curve, "-keyout", str(folder / f"{name}.key"), "-out", str(request), "-subj", f"/CN={name}")
     extensions = folder / f"{name}.ext"
-    extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+    extensions.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n")
     signing = ("-CA", str(ca), "-CAkey", str(key), "-CAcreateserial", "-days", "2", "-extfile", str(extensions))
     openssl("x509", "-req", "-in", str(request), "-out", str(folder / f"{name}.pem"), *signing)
     return ca

@@ -204,6 +204,17 @@ def test_a_broker_that_stops_reading_costs_frames_and_neither_memory_nor_the_loo
     assert len(reader.on("event")) <= KEPT_EVENTS + UNANSWERED_EVENTS
 
 
+def test_a_burst_to_a_broker_that_stopped_reading_does_not_pile_up(mosquitto: Mosquitto) -> None:
+    with publishing(mosquitto.port) as made:
+        mosquitto.pause()
+        state = a_state()
+
+        accepted = sum([made.send(state) for _ in range(2000)])
+
+        assert accepted < 150  # what the network's own buffers hold, and one
+        mosquitto.resume()
+
+
 def stream(made: object, seconds: float) -> None:
     send = made.send  # type: ignore[attr-defined]  # an output
     end = time.monotonic() + seconds
