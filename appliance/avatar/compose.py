@@ -1,7 +1,7 @@
 """From what the face and the voice do to what the avatar does. Pure: memory in, memory out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Memory:
     session: str = ""
     neutral: Neutral | None = None
     smoothed: Smoothed | None = None
-    left: Float32 = _REST  # the last values before the face went
+    left: Float32 = field(default_factory=_REST.copy)  # the last values before the face went
     left_ns: int = 0
 
 

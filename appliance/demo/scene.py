@@ -10,8 +10,9 @@ import numpy as np
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.avatar.compose import Avatar
 from appliance.daemon import MODELS, build_tracker
-from appliance.demo.clip import FPS, HEIGHT, VIDEO, WIDTH, ensure_clip
+from appliance.demo.clip import HEIGHT, VIDEO, WIDTH, ensure_clip
 from appliance.demo.score import CHANNELS, Score, roll_deg, score
+from appliance.demo.timeline import FPS
 from appliance.errors import ApplianceError
 from appliance.settings import Settings, from_table
 from appliance.values import AvatarState, Frame

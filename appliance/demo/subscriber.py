@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import paho.mqtt.client as paho
 
 from appliance.publish import wire
-from appliance.publish.connection import Connection
+from appliance.publish.connection import subscriber
 from appliance.settings import Broker, Device
 
 _NETWORKS = ("detect", "landmarks")
@@ -41,7 +40,7 @@ class Notes:
         rows = {
             **self.stages_ms,
             "capture to subscriber": self.latency_ms,
-            "of which outside the networks": self.own_ms,
+            "outside the networks": self.own_ms,
         }
         return {
             name: (float(np.percentile(values, 50)), float(np.percentile(values, 99)))
@@ -55,7 +54,8 @@ class Subscriber:
 
     def __init__(self, broker: Broker, device: Device) -> None:
         self._topics = wire.Topics(device.site, device.name)
-        self._connection = Connection(broker, f"notes-{device.name}-{time.monotonic_ns()}", self._subscribe)
+        topics = [f"{self._topics.root}/+/+/frame", self._topics.health]
+        self._connection = subscriber(broker, "notes", topics, self._received)
         self._notes = Notes()
         self._sequences: dict[str, int] = {}
         self._turn = threading.Lock()
@@ -78,18 +78,14 @@ class Subscriber:
         """The notes; they go on growing."""
         return self._notes
 
-    def _subscribe(self, client: paho.Client) -> None:
-        client.on_message = self._received
-        client.subscribe([(f"{self._topics.root}/+/+/frame", 0), (self._topics.health, 0)])
-
-    def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _received(self, topic: str, payload: bytes) -> None:
         now_ns = time.monotonic_ns()
-        if message.topic == self._topics.health:
-            self.health = wire.decode_json(message.payload)
+        if topic == self._topics.health:
+            self.health = wire.decode_json(payload)
             return
-        frame = wire.decode(message.payload)
+        frame = wire.decode(payload)
         with self._turn:
-            self._note(message.topic, frame, now_ns)
+            self._note(topic, frame, now_ns)
         self.first.set()
 
     def _note(self, topic: str, frame: wire.WireFrame, now_ns: int) -> None:

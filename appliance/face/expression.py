@@ -19,7 +19,7 @@ from appliance.face import canonical as face
 from appliance.face.canonical import Group
 from appliance.face.gaze import eye_look, read_gaze
 from appliance.face.headpose import head_frame, solve
-from appliance.values import Expression, Float32, HeadPose
+from appliance.values import Expression, Float32
 
 _X, _Y, _Z = 0, 1, 2
 _CLOSED, _OPEN = 0.07, 0.23  # gap of the lids in eye widths, on faces of many people
@@ -133,18 +133,22 @@ class ExpressionReader:
         self._average = self._lengths(face.canonical_face().points_m)
 
     def read(
-        self, points_px: Float32, picture_size_px: tuple[int, int], horizontal_fov_deg: float, previous: HeadPose | None
+        self,
+        points_px: Float32,
+        picture_size_px: tuple[int, int],
+        horizontal_fov_deg: float,
+        previous: Expression | None,
     ) -> Expression | None:
         """Read one face: 478 x 3 landmarks of a picture of the given width and height.
 
-        ``previous`` is the head pose in the picture before, where there was one. ``None`` when the
+        ``previous`` is what was read in the picture before, where there was one. ``None`` when the
         points are no face that a pose can be found for.
         """
-        head = solve(points_px, picture_size_px, horizontal_fov_deg, previous)
+        head = solve(points_px, picture_size_px, horizontal_fov_deg, previous.head if previous else None)
         if head is None:
             return None
         head_points_m = head_frame(points_px)
-        gaze = read_gaze(points_px, head_points_m)
+        gaze = read_gaze(points_px, head_points_m, previous.gaze if previous else None)
         weights = self._gains @ (self._lengths(head_points_m) - self._average)
         looks = eye_look(gaze)
         weights[_EYE_LOOKS] = [looks[BLENDSHAPES[index]] for index in _EYE_LOOKS]

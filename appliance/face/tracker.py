@@ -10,7 +10,7 @@ from appliance.face.detector import Detector
 from appliance.face.expression import ExpressionReader
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.slots import Slot
-from appliance.values import Expression, Face, Frame, HeadPose, Image, Landmarks, Region
+from appliance.values import Expression, Face, Frame, Image, Landmarks, Region
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _Watched:
     camera: settings.Camera
     slots: tuple[Slot, ...]
     scanned_ns: int = 0
-    heads: dict[int, HeadPose] = field(default_factory=dict)
+    expressions: dict[int, Expression] = field(default_factory=dict)  # the latest, by slot
 
 
 class Tracker:
@@ -100,17 +100,17 @@ class Tracker:
     def _express(self, watched: _Watched, slot: Slot, frame: Frame) -> Expression | None:
         if slot.landmarks is None or frame.image is None:
             if not slot.held:
-                watched.heads.pop(slot.index, None)
+                watched.expressions.pop(slot.index, None)
             return None
         height_px, width_px = frame.image.shape[:2]
         expression = self._expressions.read(
             slot.landmarks.points_px,
             (width_px, height_px),
             watched.camera.horizontal_fov_deg,
-            watched.heads.get(slot.index),
+            watched.expressions.get(slot.index),
         )
         if expression is not None:
-            watched.heads[slot.index] = expression.head
+            watched.expressions[slot.index] = expression
         return expression
 
 

@@ -72,6 +72,7 @@ class Telemetry:
     def _run(self) -> None:
         while not self._stop.wait(_PERIOD_S):
             self._watch_clock()
+            self._watch_threads()
             reading, self._times = read_proc(self._times)
             self._watch_pressure(reading)
             self._board.health(self._health(reading))
@@ -82,6 +83,11 @@ class Telemetry:
         if abs(step_ns) > _CLOCK_STEP_NS:
             log.warning("the wall clock stepped by %.1f s", step_ns / 1e9)
             self._board.event(Event("clock_step", {"step_s": step_ns / 1e9}))
+
+    def _watch_threads(self) -> None:
+        """A listening thread that died of a bug ends the program; its ``close`` then says why."""
+        if any(ear.status().failure for ear in self._ears):
+            self._cameras.stop()
 
     def _watch_pressure(self, reading: Reading) -> None:
         pressure = next_pressure(reading, self._memory.high_mb, self._memory.critical_mb, self._pressure)

@@ -1,0 +1,173 @@
+"""What the avatar does with what was measured: every decision is a pure function, tested by values."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from appliance import settings
+from appliance.avatar.channels import BLENDSHAPES, MOODS, VISEMES
+from appliance.avatar.compose import Avatar, Memory, compose
+from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
+
+MS = 1_000_000
+S = 1_000_000_000
+STEP = 33 * MS
+JAW = BLENDSHAPES.index("jawOpen")
+BLINK = BLENDSHAPES.index("eyeBlinkLeft")
+TURNED = HeadPose((0.0, 0.5, 0.0, 0.8660254), (0.1, 0.0, -0.5))
+
+
+def weights(**named: float) -> Float32:
+    values = np.zeros(52, np.float32)
+    for name, value in named.items():
+        values[BLENDSHAPES.index(name)] = value
+    return values
+
+
+def face(at_ns: int, shapes: Float32 | None, session: str = "abc", head: HeadPose = TURNED) -> Face:
+    expression = None if shapes is None else Expression(shapes, head, Gaze((10.0, -5.0), (12.0, -5.0)))
+    state = TrackingState.TRACKING if expression else TrackingState.LOST
+    return Face("cam0", 0, session, state, 0, 1.0, at_ns, expression)
+
+
+def play(faces: list[Face], options: settings.Avatar | None = None) -> list[AvatarState]:
+    memory, states = Memory(), []
+    for one in faces:
+        state, memory = compose(memory, one, None, options or settings.Avatar())
+        states.append(state)
+    return states
+
+
+def resting(seconds: float, shapes: Float32, from_ns: int = 0, session: str = "abc") -> list[Face]:
+    return [face(from_ns + step * STEP, shapes, session) for step in range(int(seconds * S / STEP))]
+
+
+def test_a_visitors_own_rest_becomes_zero_and_one_stays_one() -> None:
+    rest = weights(jawOpen=0.3, eyeBlinkLeft=-0.4)
+    spoken = [face(2 * S + step * STEP, weights(jawOpen=1.0, eyeBlinkLeft=-0.4)) for step in range(30)]
+
+    states = play([*resting(2, rest), *spoken])
+
+    assert states[45].blendshapes[JAW] < 0.02
+    assert states[-1].blendshapes[JAW] > 0.97
+    assert states[-1].blendshapes[BLINK] == 0
+
+
+def test_a_visitor_who_arrives_laughing_keeps_most_of_the_laugh() -> None:
+    laugh = weights(mouthSmileLeft=1.0)
+
+    state = play(resting(1.5, laugh))[-1]
+
+    assert state.blendshapes[BLENDSHAPES.index("mouthSmileLeft")] > 0.9
+
+
+def test_a_new_visitor_is_learnt_anew() -> None:
+    first, second = resting(2, weights(jawOpen=0.3)), resting(2, weights(jawOpen=0.0), 3 * S, "def")
+    wide = [face(6 * S + step * STEP, weights(jawOpen=0.3), "def") for step in range(20)]
+
+    states = play([*first, *second, *wide])
+
+    assert states[len(first) - 1].blendshapes[JAW] < 0.02
+    assert states[-1].blendshapes[JAW] == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_lost_face_relaxes_within_half_a_second() -> None:
+    seen = resting(2, weights(jawOpen=0.0)) + [face(2 * S + step * STEP, weights(jawOpen=0.8)) for step in range(30)]
+    gone = [face(3 * S + step * STEP, None) for step in range(17)]
+
+    states = play(seen + gone)
+
+    before, after = states[len(seen) - 1], states[-1]
+    assert before.blendshapes[JAW] > 0.7
+    assert after.blendshapes[JAW] == pytest.approx(0, abs=0.01)
+    assert after.head.rotation == pytest.approx((0, 0, 0, 1), abs=0.01)
+    assert after.gaze.left_deg == pytest.approx((0, 0), abs=0.1)
+    jaw = [state.blendshapes[JAW] for state in states[len(seen) :]]
+    assert all(later <= earlier + 1e-6 for earlier, later in itertools.pairwise(jaw))
+
+
+@pytest.mark.parametrize(("idle", "jaw", "blinks"), [("relax", 0.0, True), ("hold", 0.8, True), ("freeze", 0.8, False)])
+def test_what_a_lost_face_does_is_a_setting(idle: str, jaw: float, blinks: bool) -> None:
+    seen = resting(2, weights()) + [face(2 * S + step * STEP, weights(jawOpen=0.8)) for step in range(30)]
+    gone = [face(3 * S + step * STEP, None) for step in range(600)]
+
+    states = play(seen + gone, settings.Avatar(idle=idle))[-400:]
+
+    assert all(state.blendshapes[JAW] == pytest.approx(jaw, abs=0.03) for state in states)
+    assert bool(max(state.blendshapes[BLINK] for state in states) > 0.5) is blinks
+
+
+def test_an_avatar_on_its_own_blinks_as_people_do() -> None:
+    states = play([face(10 * S + step * STEP, None) for step in range(30 * 60)])
+    closed = np.array([state.blendshapes[BLINK] > 0.5 for state in states])
+    blinks = int(np.sum(np.diff(closed.astype(int)) == 1))
+
+    assert 10 <= blinks <= 20  # in a minute
+    assert closed.mean() < 0.1
+
+
+def test_every_state_is_counted_and_carries_what_it_was_given() -> None:
+    states = play(resting(1, weights()))
+
+    assert [state.sequence for state in states[:3]] == [1, 2, 3]
+    assert states[0].captured_ns == 0
+    assert states[0].session == "abc"
+    assert states[0].visemes[VISEMES.index("sil")] == 1
+    assert states[0].mood[MOODS.index("neutral")] == 1
+
+
+def test_smoothing_can_be_left_out() -> None:
+    still = resting(2, weights())
+    states = play([*still, face(3 * S, weights(jawOpen=1.0))], settings.Avatar(smoothing="none"))
+
+    assert states[-1].blendshapes[JAW] == 1
+
+
+def test_smoothing_stills_noise_and_follows_movement() -> None:
+    rng = np.random.default_rng(1)
+    noisy = [face(step * STEP, weights(jawOpen=0.2 + rng.normal(0, 0.01))) for step in range(300)]
+    still = play(noisy)
+    raw = play(noisy, settings.Avatar(smoothing="none"))
+    jump = play(resting(2, weights()) + [face(2 * S + step * STEP, weights(jawOpen=1.0)) for step in range(3)])
+
+    assert np.std([s.blendshapes[JAW] for s in still[60:]]) < 0.7 * np.std([s.blendshapes[JAW] for s in raw[60:]])
+    assert jump[-2].blendshapes[JAW] > 0.85
+
+
+def test_each_slot_remembers_for_itself() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", faces=2)])
+    for step in range(60):
+        pair = [replace(face(step * STEP, weights(jawOpen=0.3)), slot=0), replace(face(step * STEP, weights()), slot=1)]
+        states = avatar.compose(pair, {})
+
+    assert [state.slot for state in states] == [0, 1]
+    assert all(state.blendshapes[JAW] < 0.02 for state in states)
+
+
+def test_a_cameras_own_microphone_is_its_voice_and_another_is_an_avatar_of_its_own() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", microphone="near")])
+    voices = {"near": Voice("near", S, active=True, level=0.4), "far": Voice("far", 2 * S, level=0.1)}
+
+    seen, alone = avatar.compose([face(S, weights())], voices)
+
+    assert (seen.stream, seen.voice.level) == ("cam0", 0.4)
+    assert (alone.stream, alone.state, alone.captured_ns) == ("far", TrackingState.VOICE, 2 * S)
+
+
+@pytest.mark.parametrize(
+    ("mood", "shapes"),
+    [
+        ("happy", {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}),
+        ("sad", {"mouthFrownLeft": 0.7, "mouthFrownRight": 0.7, "browInnerUp": 0.4}),
+        ("angry", {"browDownLeft": 0.8, "browDownRight": 0.8}),
+        ("surprised", {"browInnerUp": 0.7, "browOuterUpLeft": 0.7, "browOuterUpRight": 0.7, "jawOpen": 0.4}),
+    ],
+)
+def test_a_face_has_the_mood_of_its_action_units(mood: str, shapes: dict[str, float]) -> None:
+    states = play(resting(2, weights()) + [face(2 * S + step * STEP, weights(**shapes)) for step in range(20)])
+    felt = dict(zip(MOODS, states[-1].mood, strict=True))
+
+    assert max(felt, key=lambda name: felt[name]) == mood
+    assert sum(felt.values()) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,32 @@
+"""What several test packages share: the real models, fetched once, and the demo clip."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.daemon import MODELS
+from appliance.demo.scene import PHOTOGRAPH, prepare
+from appliance.settings import DESK_DIRECTORY, Settings, from_table
+from engines.fetch import asset_path, ensure
+
+
+@pytest.fixture(scope="session")
+def desk() -> Settings:
+    """The settings of a machine without settings; its models are there."""
+    settings = from_table({"storage": {"directory": DESK_DIRECTORY}})
+    ensure(settings.storage.models, (*MODELS, PHOTOGRAPH), print)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def photograph(desk: Settings) -> Path:
+    return asset_path(desk.storage.models, PHOTOGRAPH)
+
+
+@pytest.fixture(scope="session")
+def clip(desk: Settings) -> Path:
+    return prepare(desk, print)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the expected states of the replays")
