@@ -62,36 +62,34 @@ class AlsaMicrophone:
 
     def _hear(self, device: Any) -> Iterator[Sound]:
         rate, channels = self._layout(device.info())
-        clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
-        rush = _Rush(rate)
-        heard_ns = time.monotonic_ns()
-        while True:
-            data = self._read(device)
+        clock, cutter, rush = HearingClock(rate), BlockCutter(rate, "LQ"), _Rush(rate)
+        for data in self._reads(device, period=device.info()["period_size"]):
             read_ns = time.monotonic_ns()
             if data is None:  # what follows does not join on to what was heard
                 self.overruns += 1
                 clock, cutter = HearingClock(rate), BlockCutter(rate, "LQ")
-                if read_ns - heard_ns > _QUIET_S * 1e9:
-                    raise self._error(f"only over-ran for {_QUIET_S:g} s; is this machine too busy to listen?")
                 continue
-            heard_ns = read_ns
             frames = from_pcm(data, 2, channels)
             if rush.exceeded(len(frames), read_ns):
                 raise self._error("gives sound faster than time passes; name a real device, see arecord -L")
-            for samples, stamp_ns in cutter.cut(frames, clock.heard_ns(len(frames), read_ns)):
-                yield Sound(self._name, samples, stamp_ns)
+            for samples, heard_ns in cutter.cut(frames, clock.heard_ns(len(frames), read_ns)):
+                yield Sound(self._name, samples, heard_ns)
 
-    def _read(self, device: Any) -> bytes | None:
-        """Return the frames of one read, or ``None`` for an over-run; never wait longer than ``_QUIET_S``."""
-        give_up_s = time.monotonic() + _QUIET_S
-        length, data = device.read()  # starts the device, so it comes before the first wait
-        while length == 0:
-            left_s = give_up_s - time.monotonic()
+    def _reads(self, device: Any, period: int) -> Iterator[bytes | None]:
+        """Yield the frames of each read, and ``None`` for each over-run, until nothing comes for ``_QUIET_S``."""
+        sound_s = time.monotonic()
+        while True:
+            length, data = device.read()  # starts the device, so it comes before the first wait
+            if length > 0:
+                yield data
+                sound_s = time.monotonic()
+            elif length == -_EPIPE:
+                yield None
+            left_s = sound_s + _QUIET_S - time.monotonic()
             if left_s <= 0:
                 raise self._error(f"gave no sound for {_QUIET_S:g} s; look at its plug and its switch")
-            _wait(device, left_s)
-            length, data = device.read()
-        return None if length == -_EPIPE else bytes(data)
+            if 0 <= length < period:  # all there was
+                _wait(device, left_s)
 
     def _layout(self, info: dict[str, Any]) -> tuple[int, int]:
         """Rate and channels that the device agreed to."""

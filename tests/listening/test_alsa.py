@@ -33,12 +33,15 @@ try:
         samples.append(sound.samples)
         heard_ns.append(sound.heard_ns)
         in_hand_ns.append(time.monotonic_ns())
-        if len(samples) == 1: print("heard", flush=True)
+        if len(samples) == 1:
+            print("heard", flush=True)
+            began_s = time.process_time()
         if len(samples) == stall_at: time.sleep(0.5)
         if len(samples) == blocks: break
 except MicrophoneError as lost:
     error = str(lost)
-np.savez(out, samples=samples, heard_ns=heard_ns, in_hand_ns=in_hand_ns, overruns=microphone.overruns, error=error)
+worked_s = time.process_time() - began_s if samples else 0
+np.savez(out, samples=samples, worked_s=worked_s, heard_ns=heard_ns, in_hand_ns=in_hand_ns, overruns=microphone.overruns, error=error)
 """
 
 
@@ -50,6 +53,7 @@ class Heard:
             self.heard_ns = saved["heard_ns"]
             self.in_hand_ns = saved["in_hand_ns"]
             self.overruns = int(saved["overruns"])
+            self.worked_s = float(saved["worked_s"])
             self.error = str(saved["error"])
 
 
@@ -122,10 +126,11 @@ def test_another_rate_becomes_16_khz_in_real_time(alsa: Alsa, rate: int) -> None
     assert heard.blocks == 100
     assert np.median(np.diff(heard.heard_ns)) == pytest.approx(10e6, rel=0.001)
     assert np.median(np.diff(heard.pcm)) == pytest.approx(rate / 16000, abs=1)  # the count goes up as fast
+    assert heard.worked_s < 0.25  # of one second: it sleeps between periods, and takes no frame singly
 
 
 @pytest.mark.parametrize(
-    ("order", "what"), [("gone", "No such device"), ("quiet", "no sound for 2 s"), ("choked", "only over-ran for 2 s")]
+    ("order", "what"), [("gone", "No such device"), ("quiet", "no sound for 2 s"), ("choked", "no sound for 2 s")]
 )
 def test_a_device_that_fails_says_so_in_one_line(alsa: Alsa, order: str, what: str) -> None:
     heard = listen(alsa, "alsa:mic", blocks=1000, order=order)
