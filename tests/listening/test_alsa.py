@@ -41,7 +41,8 @@ try:
 except MicrophoneError as lost:
     error = str(lost)
 worked_s = time.process_time() - began_s if samples else 0
-np.savez(out, samples=samples, worked_s=worked_s, heard_ns=heard_ns, in_hand_ns=in_hand_ns, overruns=microphone.overruns, error=error)
+stamps = {"heard_ns": heard_ns, "in_hand_ns": in_hand_ns}
+np.savez(out, samples=samples, worked_s=worked_s, overruns=microphone.overruns, error=error, **stamps)
 """
 
 
