@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from appliance.capture.cameras import Moment, Picture, at_own_pace
-from appliance.capture.pictures import decode
+from appliance.capture.pictures import decode, one_decoding_thread
 from appliance.errors import CameraError
 from appliance.values import Image
 
@@ -53,8 +53,7 @@ class _Film:
         self.fps = told if math.isfinite(told) and 1 <= told <= 1000 else fps
 
     def _open(self) -> cv2.VideoCapture:
-        # One thread: decoding ahead of time needs no more, and each costs memory.
-        film = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        film = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, one_decoding_thread())
         if not film.isOpened():
             raise CameraError(f"{self._path} is no film that OpenCV can play; convert it, for instance to H.264 in MP4")
         return film

@@ -43,6 +43,12 @@ def decode(encoded: bytes) -> Image:
     return np.empty(0, np.uint8) if image is None else np.asarray(image)
 
 
+def one_decoding_thread() -> list[int]:
+    """Return what tells FFmpeg to decode in one thread: keeping pace needs no more, and each costs memory."""
+    # OpenCV before 4.7, as JetPack 6 has it, does not know the setting.
+    return [cv2.CAP_PROP_N_THREADS, 1] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
+
+
 def _three_channels(picture: Image) -> Converted:
     if picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 1):
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8), "grey; the face is still found"

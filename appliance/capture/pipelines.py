@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from appliance.capture.cameras import Picture, without_password
+from appliance.capture.pictures import one_decoding_thread
 from appliance.errors import CameraError
 
 _OPEN_LIMIT_MS = 5000
@@ -29,7 +30,7 @@ class RTSPCamera:
             "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|reorder_queue_size;0|max_delay;0"
         )
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_LIMIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_LIMIT_MS]
-        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
+        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, [*limits, *one_decoding_thread()])
         shown = without_password(self._url)
         if not capture.isOpened():
             address = urlsplit(self._url).hostname

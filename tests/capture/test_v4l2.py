@@ -140,7 +140,7 @@ def test_a_stalled_camera_is_noticed_within_two_seconds_and_comes_back(
         vcam.command(stalled=0)
         again = frames_until(cameras, lambda frames: len(frames) > 30)
 
-    assert noticed_s < 2.2
+    assert noticed_s < 2.4
     assert [event.name for event in events] == ["camera_lost", "capture_restarted", "camera_back"]
     assert events[0].details["reason"] == f"no picture for 2 s after picture {last.sequence}"
     assert again[0].sequence > last.sequence
