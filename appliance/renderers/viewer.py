@@ -28,8 +28,8 @@ from appliance.settings import Broker
 CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SAFETY = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -47,6 +47,8 @@ SAME_CLOCK_LIMIT_MS = 10_000.0
 
 def listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is done; port 0 takes a free one."""
+    if not 0 <= port <= 65535:
+        raise ApplianceError(f"a port is between 0 and 65535, got {port}; see --host and --port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         server = socket.socket(family, kind, protocol)
@@ -177,8 +179,10 @@ class Hub:
                 return
             message["age_ms"], message["clock"] = age_ms(value, received_ns, received_utc_ns)
         if leaf == "event":
+            if not isinstance(value, dict) or (topic not in self._events and len(self._events) >= MOST_TOPICS):
+                return
             recent = self._events.setdefault(topic, deque(maxlen=EVENTS_KEPT))
-            recent.append({"received_utc_ms": received_utc_ns / 1e6, **value} if isinstance(value, dict) else {})
+            recent.append({**value, "received_utc_ms": received_utc_ns / 1e6})
             message["payload"] = list(recent)
         self._tell(topic, message, keep=leaf != "frame")
 

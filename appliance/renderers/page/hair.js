@@ -1,6 +1,6 @@
 // Hair: a solid behind and over the head, and a fringe cut out of it by its hairline.
 
-import { hull, loop, stroke } from "./space.js";
+import { hull, loop, mix, stroke } from "./space.js";
 import { COLOUR } from "./palette.js";
 
 const CENTRE = [0, 0.12, -0.08];
@@ -47,7 +47,10 @@ const AROUND = 48;
 /** The outlines of all hair and of the quiff alone, projected. */
 export function hairOutlines(view) {
   const rims = BALLS.map((ball) => rim(view, ball));
-  return { all: hull(rims.flat()), quiff: hull(rims[QUIFF]) };
+  const middle = view.at(...BALLS[QUIFF].centre);
+  // A little smaller: drawn twice, an edge loses its softness.
+  const quiff = hull(rims[QUIFF]).map((p) => [mix(p[0], middle[0], 0.02), mix(p[1], middle[1], 0.02)]);
+  return { all: hull(rims.flat()), quiff };
 }
 
 /** A ball's rim: where its surface stands square to the view. */

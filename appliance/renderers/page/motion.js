@@ -40,10 +40,6 @@ export class Motion {
     if (age_ms > STALE_MS) return blend(this.to, ASLEEP, clamp((age_ms - STALE_MS) / SLEEP_MS, 0, 1));
     return blend(this.from, this.to, clamp(age_ms / this.span_ms, 0, 1));
   }
-
-  stale(now_ms) {
-    return now_ms - this.arrived_ms > STALE_MS;
-  }
 }
 
 /** What of a frame the drawing needs; a voice alone has no head and no gaze. */

@@ -1,6 +1,7 @@
 // The live numbers beside the avatar.
 
 const MOST_SHAPES = 7;
+const RANK_EVERY_MS = 700;
 const MOST_TILES = 6;
 const PRESSURE = { normal: "ok", high: "warm", critical: "hot" };
 const STAGE_COLOURS = ["#5be7c4", "#4fa8ff", "#a98bff", "#ff9ec7", "#ffc46b", "#8fe36b", "#ff8a70", "#9fb2d8"];
@@ -15,6 +16,8 @@ export class Panel {
     this.choose = choose;
     this.rows = new Map(); // keeps elements, so that bars glide instead of jumping
     this.chips = "";
+    this.top = []; // the strongest shapes, ranked now and then: rows that jump cannot be read
+    this.ranked_ms = -Infinity;
   }
 
   show({ streams, shown, stale, linked, frame, now_ms }) {
@@ -25,7 +28,7 @@ export class Panel {
     this.status(shown, frame, stale, now_ms);
     this.latency(shown, frame);
     this.voice(frame, stale);
-    this.expression(frame, stale);
+    this.expression(frame, stale, now_ms);
     this.device(device, shown);
   }
 
@@ -145,20 +148,22 @@ export class Panel {
     }
   }
 
-  expression(frame, stale) {
+  expression(frame, stale, now_ms) {
     for (const [name, value] of Object.entries(frame?.mood || {})) {
       const mood = this.row("moods", name, () => labelled("div", "i", "span"));
       mood.children[0].style.setProperty("--value", stale ? 0 : clip(value));
       mood.children[1].textContent = name;
     }
-    const top = Object.entries(frame?.blendshapes || {})
-      .sort((a, b) => b[1] - a[1])
-      .slice(0, MOST_SHAPES);
+    const shapes = frame?.blendshapes || {};
+    if (now_ms > this.ranked_ms + RANK_EVERY_MS) {
+      this.ranked_ms = now_ms;
+      this.top = Object.keys(shapes).sort((a, b) => shapes[b] - shapes[a]).slice(0, MOST_SHAPES);
+    }
     const box = this.byId("shapes");
-    while (box.children.length < top.length) box.append(labelled("div", "span", "i", "b"));
-    top.forEach(([name, value], i) => {
+    while (box.children.length < this.top.length) box.append(labelled("div", "span", "i", "b"));
+    this.top.forEach((name, i) => {
       const [label, bar, number] = box.children[i].children;
-      const shown = stale ? 0 : clip(value);
+      const shown = stale ? 0 : clip(shapes[name]);
       label.textContent = spaced(name);
       bar.style.setProperty("--value", shown);
       number.textContent = shown.toFixed(2);

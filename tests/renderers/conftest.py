@@ -1,0 +1,130 @@
+"""A real broker, the real viewer process, and things to publish."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+STREAM = "avatar/v1/lobby/orin-07/cam0/0"
+WAIT_S = 15.0  # a hang, not a speed: nothing here takes a tenth of it
+
+
+class Mosquitto:
+    """A broker on a free port of its own, which can go away and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._settings = folder / "mosquitto.conf"
+        self._settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(["mosquitto", "-c", str(self._settings)], stderr=subprocess.DEVNULL)
+        deadline_s = time.monotonic() + WAIT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline_s, "mosquitto does not listen"
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait(WAIT_S)
+            self._process = None
+
+
+class Publisher:
+    """A device, as far as the broker can tell."""
+
+    def __init__(self, port: int) -> None:
+        self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def send(self, topic: str, payload: Mapping[str, Any] | bytes, retain: bool = False) -> None:
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self._client.publish(topic, body, qos=1, retain=retain).wait_for_publish(WAIT_S)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Viewer:
+    """`appliance viewer` on a free port."""
+
+    def __init__(self, broker_url: str) -> None:
+        command = [sys.executable, "-m", "appliance", "viewer", "--port", "0", "--set", f"broker.url={broker_url}"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line.startswith("viewer: http://"), line
+        self.url = line.split()[1]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(WAIT_S)
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+            if self._process.stdout:
+                self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="module")
+def viewer(mosquitto: Mosquitto) -> Iterator[Viewer]:
+    process = Viewer(mosquitto.url)
+    yield process
+    process.end()
+
+
+@pytest.fixture
+def publisher(mosquitto: Mosquitto) -> Iterator[Publisher]:
+    device = Publisher(mosquitto.port)
+    yield device
+    device.close()
+
+
+def frame(seq: int = 1, **parts: Any) -> dict[str, Any]:
+    """One frame of the contract; ``parts`` replace its fields."""
+    return {
+        "v": 1,
+        "seq": seq,
+        "session": "k3f9q2",
+        "state": "tracking",
+        "confidence": 0.98,
+        "captured_ns": time.monotonic_ns(),
+        "captured_utc_ns": time.time_ns(),
+        "head": {"rotation": [0.0, 0.0, 0.0, 1.0], "position": [0.0, 0.0, -0.6]},
+        "gaze": {"left": [0.0, 0.0], "right": [0.0, 0.0]},
+        "blendshapes": {"jawOpen": 0.0},
+        "visemes": {"sil": 1.0, "aa": 0.0},
+        "voice": {"active": False, "level": 0.0, "arousal": 0.5},
+        "mood": {"neutral": 1.0, "happy": 0.0},
+        "latency_ms": {"capture": 1.2, "landmarks": 2.1, "total": 4.9},
+        **parts,
+    }
