@@ -26,6 +26,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     try:
         done = subprocess.run(
             _command(wheel, folder),
+            close_fds=False,  # the caller's lock on the folder
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
             stderr=subprocess.PIPE,

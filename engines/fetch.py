@@ -9,6 +9,7 @@ pip's own settings (mirror, proxy, certificates) hold.
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -119,13 +120,17 @@ def keep_source(directory: Path, entry: Model | Asset, content: bytes, origin: s
 
 @contextmanager
 def locked(directory: Path, say: Say) -> Iterator[None]:
-    """Hold the models folder alone. The kernel lets go when the process ends, however it ends."""
+    """Hold the models folder alone. The kernel lets go when this process and its children have ended.
+
+    Children inherit the lock: a download whose parent was killed may still write, and the next must wait.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
     except OSError as error:
         raise EngineError(f"the models folder {directory} must be writable: {error}") from None
     with lock:
+        os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -190,9 +195,17 @@ def _convert(directory: Path, model: Model) -> None:
     target = file_path(directory, model)
     with aside(directory) as folder:
         made = folder / target.name
-        command = [sys.executable, "-m", "engines.convert", model.name, str(source_path(directory, model)), str(made)]
+        paths = [str(path.absolute()) for path in (source_path(directory, model), made)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=CONVERSION_LIMIT_S, check=False)
+            done = subprocess.run(
+                [sys.executable, "-m", "engines.convert", model.name, *paths],
+                cwd=Path(__file__).parents[1],  # -m looks there first: nobody's folder stands in for ours
+                close_fds=False,  # the lock
+                capture_output=True,
+                text=True,
+                timeout=CONVERSION_LIMIT_S,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise EngineError(f"converting {model.name} must end within {CONVERSION_LIMIT_S} s and did not") from None
         if done.returncode:

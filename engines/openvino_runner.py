@@ -57,5 +57,5 @@ class OpenVinoRunner:
 
 
 def _names(ports: Sequence[openvino.Output]) -> list[str]:
-    """The file's own names: ask before compiling, which adds the names of what it folded away."""
+    """The file's own names; a compiled network's ports have also the names of what was folded away."""
     return [str(port.any_name) for port in ports]
