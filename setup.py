@@ -32,6 +32,7 @@ setup(
         "amqtt>=0.11.3",
         "aiohttp>=3.9",
         "rich>=13",
+        "soxr>=0.5",
         "tomli>=2; python_version < '3.11'",
     ],
     extras_require={
@@ -45,6 +46,7 @@ setup(
             "hypothesis>=6.100",
             "onnxruntime>=1.20",
             "pyalsaaudio>=0.11",
+            "systemd-python>=235",
         ],
     },
     entry_points={"console_scripts": ["appliance=appliance.__main__:main"]},

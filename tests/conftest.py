@@ -1,8 +1,10 @@
 """What several test packages share: the real models, fetched once, and the demo clip."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from brokers import Mosquitto
 
 from appliance.daemon import MODELS
 from appliance.demo.scene import PHOTOGRAPH, prepare
@@ -26,6 +28,13 @@ def photograph(desk: Settings) -> Path:
 @pytest.fixture(scope="session")
 def clip(desk: Settings) -> Path:
     return prepare(desk, print)
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path)
+    yield broker
+    broker.stop()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,6 +17,7 @@ _HIGHEST, _LOWEST = np.float32(0.65), np.float32(-1.0)
 _DRIFT_PER_S = 0.01  # how fast the zero follows later, and only
 _DRIFT_WITHIN = np.float32(0.12)  # while the face is this near to rest
 _FEWEST_SAMPLES = 3
+_STILL = np.float32(0.03)  # a face at rest is never quite still: so much above its rest is rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +53,6 @@ def learn(neutral: Neutral, weights: Float32, at_ns: int) -> Neutral:
 
 def calibrate(weights: Float32, neutral: Neutral) -> Float32:
     """Bring measured weights to 0..1 where 0 is this person's rest and 1 stays 1."""
-    calibrated: Float32 = np.clip((weights - neutral.rest) / (1 - neutral.rest), 0, 1).astype(np.float32)
+    rest = neutral.rest + _STILL
+    calibrated: Float32 = np.clip((weights - rest) / (1 - rest), 0, 1).astype(np.float32)
     return calibrated

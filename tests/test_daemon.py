@@ -1,0 +1,192 @@
+"""The daemon as a device runs it: a real process, a real broker, a real face on a clip."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from brokers import Mosquitto, Reader, wait_until
+
+from appliance.demo.household import to_toml
+from appliance.demo.scene import film
+from appliance.publish import wire
+from appliance.settings import Settings
+
+ROOT = "avatar/v1/demo/desk"
+FRAME = f"{ROOT}/cam0/0/frame"
+
+
+@pytest.fixture
+def table(clip: Path, desk: Settings, mosquitto: Mosquitto) -> dict[str, Any]:
+    return film(clip, desk, f"mqtt://127.0.0.1:{mosquitto.port}")
+
+
+@contextmanager
+def running(table: dict[str, Any], folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    path = folder / "appliance.toml"
+    path.write_text(to_toml(table))
+    command = [sys.executable, "-m", "appliance", "run", "--config", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+
+@contextmanager
+def reading(mosquitto: Mosquitto) -> Iterator[Reader]:
+    reader = Reader(mosquitto.port)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def of(reader: Reader, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(message.payload) for message in list(reader.messages) if message.topic == topic]
+
+
+def soon(true: Callable[[], bool], within_s: float = 20) -> None:
+    assert wait_until(true, within_s)
+
+
+def test_everything_published_is_what_the_schemas_say(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: len(of(reader, FRAME)) >= 45 and len(of(reader, f"{ROOT}/health")) >= 2)
+        soon(lambda: any(frame["state"] == "tracking" for frame in of(reader, FRAME)))
+        messages = list(reader.messages)
+
+    leaves = set()
+    for message in messages:
+        address = wire.parse_topic(message.topic)
+        if address is None:
+            continue
+        leaves.add(address.leaf)
+        if address.leaf != "availability":
+            jsonschema.validate(json.loads(message.payload), wire.schema(address.leaf))
+        if address.leaf == "frame":
+            assert len(message.payload) <= wire.MAX_FRAME_BYTES
+            assert (message.qos, message.retain) == (0, False)
+    assert leaves == set(wire.SCHEMAS)
+
+
+def test_a_real_face_is_found_tracked_and_timed(table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path) -> None:
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: any(frame["state"] == "tracking" for frame in of(reader, FRAME)))
+        frames = of(reader, FRAME)
+        events = of(reader, f"{ROOT}/event")
+
+    last = frames[-1]
+    assert last["session"]
+    assert last["confidence"] > 0.9
+    assert last["head"]["position"][2] < -0.2
+    assert {"capture", "detect", "landmarks", "expression", "total"} <= set(last["latency_ms"])
+    assert [frame["seq"] for frame in frames] == list(range(frames[0]["seq"], frames[0]["seq"] + len(frames)))
+    assert "face_found" in [event["event"] for event in events]
+
+
+def test_sigterm_ends_it_in_order(table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path) -> None:
+    with reading(mosquitto) as reader, running(table, tmp_path) as daemon:
+        soon(lambda: bool(of(reader, FRAME)))
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(10)
+        soon(lambda: [m.payload for m in reader.messages if m.topic == f"{ROOT}/availability"][-1] == b"offline")
+
+    assert status == 0
+    assert not Path("/dev/shm/avatar-cam0").exists()
+
+
+def test_a_kill_leaves_no_child_and_the_next_start_works(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    with reading(mosquitto) as reader:
+        with running(table, tmp_path) as daemon:
+            soon(lambda: bool(of(reader, FRAME)))
+            children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+            daemon.kill()
+        assert children
+        soon(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+        before = len(of(reader, FRAME))
+        with running(table, tmp_path):
+            soon(lambda: len(of(reader, FRAME)) > before + 10)
+
+
+def test_a_missing_camera_is_told_and_stops_neither_the_other_nor_the_microphone(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    table["camera"].append({"name": "cam1", "source": "v4l2:/dev/video99"})
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: any((health["cameras"]["cam1"]["error"] or "") != "" for health in of(reader, f"{ROOT}/health")))
+        soon(lambda: of(reader, f"{ROOT}/health")[-1]["cameras"]["cam0"]["captured"] > 60)
+        health = of(reader, f"{ROOT}/health")[-1]
+        absent = of(reader, f"{ROOT}/cam1/0/state")
+
+    assert "/dev/video99" in health["cameras"]["cam1"]["error"]
+    assert health["microphones"]["mic0"]["blocks"] > 50
+    assert absent[0]["state"] == "absent"
+
+
+def test_without_a_broker_it_runs_on_and_is_there_when_the_broker_comes(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    mosquitto.stop()
+    with running(table, tmp_path) as daemon:
+        time.sleep(3)
+        assert daemon.poll() is None
+        mosquitto.start()
+        with reading(mosquitto) as reader:
+            soon(lambda: len(of(reader, FRAME)) > 10)
+            frames, health = of(reader, FRAME), of(reader, f"{ROOT}/health")
+
+    assert frames[0]["captured_ns"] > time.monotonic_ns() - 20_000_000_000
+    assert all(entry["dropped"] > 0 for entry in health)
+
+
+def test_a_clip_that_does_not_loop_ends_the_daemon_with_0(
+    table: dict[str, Any], mosquitto: Mosquitto, photograph: Path, tmp_path: Path
+) -> None:
+    table["camera"][0] |= {"source": f"file:{photograph}", "loop": False}
+    with running(table, tmp_path) as daemon:
+        assert daemon.wait(20) == 0
+
+
+def test_a_visitor_who_leaves_is_lost_and_the_frames_go_on(
+    desk: Settings, clip: Path, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    table = film(clip, desk, f"mqtt://127.0.0.1:{mosquitto.port}")
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: any(frame["state"] == "lost" for frame in of(reader, FRAME)), 45)
+        soon(lambda: of(reader, FRAME)[-1]["state"] in ("tracking", "acquiring"))
+        frames, events = of(reader, FRAME), [event["event"] for event in of(reader, f"{ROOT}/event")]
+
+    lost = [frame for frame in frames if frame["state"] == "lost"]
+    assert len(lost) > 5
+    assert events.count("face_found") > events.count("face_lost") - 1 >= 0
+    gaps_ms = [(later["captured_ns"] - earlier["captured_ns"]) / 1e6 for earlier, later in itertools.pairwise(frames)]
+    assert sorted(gaps_ms)[len(gaps_ms) // 2] == pytest.approx(1000 / 30, abs=5)
+
+
+def test_no_picture_is_published_or_left_on_the_disk(
+    table: dict[str, Any], desk: Settings, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    kept = Path(desk.storage.directory).expanduser()
+    before = sorted(kept.rglob("*"))
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: len(of(reader, FRAME)) > 30)
+        largest = max(len(message.payload) for message in reader.messages)
+
+    assert largest < 8_000  # info, with all its names; the smallest picture of a face is larger
+    assert sorted(kept.rglob("*")) == before
