@@ -31,8 +31,9 @@ offset             name        meaning
 stride - 64        stamp       the same stamp again
 ================== =========== =================================================================
 
-Reading: take the slot with the highest even stamp, copy what you need, then compare **both** stamps
-with the one you began with; if either differs, the copy is torn: throw it away and look again.
+Reading: take the slot with the highest stamp that is even and the same at both ends, copy what you need,
+then compare **both** stamps with the one you began with; if either differs, the copy is torn: throw it
+away and look again. A map for reading only is enough; the file's group may read it.
 
 Why no torn picture passes. The writer makes both stamps odd, passes a memory barrier, writes, passes
 another, and makes both even; the reader reads the stamps, passes a barrier, copies, passes another,
@@ -204,6 +205,16 @@ def _remove_stale(path: Path) -> None:
         os.close(stale)
 
 
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        raise CameraError(
+            f"no capture ring at {path}: no appliance is running, or logind removed it at a logout; "
+            "run the appliance as a system user"
+        ) from None
+
+
 def _names(path: Path, descriptor: int) -> bool:
     """Whether the path still leads to the opened file."""
     try:
@@ -216,7 +227,7 @@ class RingWriter:
     """The capture process's end. One at a time; sequence numbers go on where the last writer stopped."""
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = _open(path, os.O_RDWR)
         try:
             self._mapping = _Mapping(descriptor, path, writable=True)
         finally:
@@ -263,7 +274,7 @@ class RingReader:
     """A reader's end. Any number, in any process; none can disturb the writer."""
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = _open(path, os.O_RDONLY)
         try:
             self._mapping = _Mapping(descriptor, path, writable=False)
         finally:

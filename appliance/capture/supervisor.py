@@ -60,7 +60,7 @@ class Cameras:
 
         A camera that is quiet for 100 ms has a frame without an image: time passes. The images of a
         step are overwritten from the next step but one. Ends when every camera has come to its own
-        end (clips that do not loop), or after ``stop`` or ``close``.
+        end (clips that do not loop; no camera at all), or after ``stop`` or ``close``.
         """
         while not self._stopped:
             self._wait()

@@ -149,7 +149,7 @@ def test_no_torn_picture_passes_beside_a_writer_at_full_speed(
     ring = Ring(name, WIDTH, HEIGHT)
     writer = in_another_process(lambda: write_for_ever(ring.path, pause_s))
 
-    read, torn = count_torn(ring.path, seconds=1.5)
+    read, torn = count_torn(ring.path, seconds=1.0)
     end(writer)
     ring.close()
 
@@ -163,7 +163,7 @@ def test_the_stress_test_sees_torn_pictures_where_nobody_checks(name: str, monke
     ring = Ring(name, WIDTH, HEIGHT)
     writer = in_another_process(lambda: write_for_ever(ring.path))
 
-    _, torn = count_torn(ring.path, seconds=1.5)
+    _, torn = count_torn(ring.path, seconds=1.0)
     end(writer)
     ring.close()
 
