@@ -195,7 +195,7 @@ class Hub:
 
     async def watch(self, request: web.Request) -> web.WebSocketResponse:
         """One browser's WebSocket: the kept messages, then the newest ones; it answers each batch with a word."""
-        connection = web.WebSocketResponse(heartbeat=20, max_msg_size=1024, compress=False)
+        connection = web.WebSocketResponse(timeout=1.0, heartbeat=20, max_msg_size=1024, compress=False)
         await connection.prepare(request)
         viewer = Viewer(connection, self._kept)
         self._viewers.add(viewer)

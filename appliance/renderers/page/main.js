@@ -10,14 +10,14 @@ const MOST_PIXELS = 1400; // along the canvas's longer side: sharper costs time 
 
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const page = { chosen: query.get("stream") || "", mirrored: query.get("mirror") !== "0", linked: false, shown: null, applied_ms: -Infinity };
+const page = { chosen: query.get("stream") || "", mirrored: query.get("mirror") !== "0", linked: false, shown: null, applied_ms: -Infinity, waiting: [] };
 const streams = new Streams();
 const panel = new Panel(byId, (key) => {
   page.chosen = key;
 });
 const painter = new Worker("painter.js", { type: "module" });
 
-/** What tests and the browser's console may use: the last frame, how many pictures were drawn, a way to show a frame. */
+/** What tests and the browser's console may use: the last frame, how often it drew, a frame to show, a picture of now. */
 window.avatar = {
   latest: null,
   drawn: 0,
@@ -26,6 +26,10 @@ window.avatar = {
     this.latest = frame;
     page.applied_ms = performance.now();
     painter.postMessage({ frame });
+  },
+  picture() {
+    painter.postMessage({ picture: true });
+    return new Promise((resolve) => page.waiting.push(resolve));
   },
 };
 
@@ -63,7 +67,10 @@ function fit() {
 function start() {
   const canvas = byId("canvas").transferControlToOffscreen();
   painter.postMessage({ canvas }, [canvas]);
-  painter.onmessage = ({ data }) => Object.assign(window.avatar, data);
+  painter.onmessage = ({ data }) => {
+    if (data.picture) page.waiting.shift()(data);
+    else Object.assign(window.avatar, data);
+  };
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   still.addEventListener("change", () => painter.postMessage({ still: still.matches }));
   painter.postMessage({ still: still.matches });

@@ -1,7 +1,7 @@
 // A worker that draws the avatar, so that painting never delays the page nor the page the painting.
 //
-// Takes messages { canvas } once, then { frame }, { size }, { mirrored }, { still };
-// answers every drawing with { drawn, draw_ms }.
+// Takes messages { canvas } once, then { frame }, { size }, { mirrored }, { still }, { picture };
+// answers every drawing with { drawn, draw_ms }, and { picture } with what is on the canvas.
 
 import { Character } from "./character.js";
 import { Motion } from "./motion.js";
@@ -27,7 +27,14 @@ self.onmessage = ({ data }) => {
     painter.character = new Character(data.canvas);
     requestAnimationFrame(draw);
   }
+  if (data.picture) sendPicture();
 };
+
+async function sendPicture() {
+  const { drawn } = painter;
+  const picture = await createImageBitmap(painter.character.canvas);
+  self.postMessage({ picture, drawn }, [picture]);
+}
 
 function draw() {
   requestAnimationFrame(draw);
