@@ -21,10 +21,11 @@ from appliance.values import AvatarState, Event
 log = logging.getLogger(__name__)
 
 FRAME_EXPIRY_S = 1
+UNSENT_FRAMES = 6  # a busy machine may not run the network thread for a tenth of a second
 KEPT_EVENTS = 16
 UNANSWERED_EVENTS = 8
 PULSE_NS = 200_000_000
-PATIENCE_NS = 300_000_000
+PATIENCE_NS = 500_000_000
 FAREWELL_S = 0.5
 
 Stream = tuple[str, int]
@@ -40,7 +41,7 @@ class PublisherStatus:
     connections: int
     problem: str
     sent: int  # frames handed to the network
-    dropped: int  # frames that found no connection, or the last one still waiting
+    dropped: int  # frames that found no connection, or the last ones still waiting
     mended: int  # frames sent with a number that was not finite replaced
 
 
@@ -52,7 +53,7 @@ class _Link:
     expiry: Properties | None  # what a frame carries
     announced: dict[Stream, Mark] = field(default_factory=dict)
     states: dict[Stream, paho.MQTTMessageInfo] = field(default_factory=dict)
-    frames: dict[Stream, paho.MQTTMessageInfo] = field(default_factory=dict)
+    frames: dict[Stream, deque[paho.MQTTMessageInfo]] = field(default_factory=dict)
     events: deque[paho.MQTTMessageInfo] = field(default_factory=deque)
     health: paho.MQTTMessageInfo | None = None
     asked_ns: int = 0
@@ -84,7 +85,7 @@ class AvatarPublisher:
     Topics under ``avatar/v1/<site>/<device>``, and what each promises:
 
     ``<stream>/<slot>/frame``  every state, QoS 0, never retained, expires after 1 s (MQTT 5); dropped when the
-    connection is away, the broker has stopped reading, or this stream's last frame has not left yet.
+    connection is away, the broker has stopped reading, or this stream's last six frames have not left yet.
     ``<stream>/<slot>/state``  retained, QoS 1: published when state or session change, sent before the frame.
     ``availability``  retained, QoS 1: ``online`` while connected; ``offline`` by ``close``, or by the broker
     itself (after 2 s with MQTT 5) if we vanish.
@@ -126,17 +127,11 @@ class AvatarPublisher:
         stream = (state.stream, state.slot)
         self._last[stream] = state
         link = self._link
-        if link is None or not link.is_prompt(f"{self._topics.root}/pulse"):
-            self._dropped += 1
-            return False
-        offset_ns = _utc_offset_ns()
-        if _mark(state) != link.announced.get(stream) and not _waits(link.states.get(stream)):
-            self._announce(link, state, offset_ns)
-        if _waits(link.frames.get(stream)) or not self._publish_frame(link, state, offset_ns):
-            self._dropped += 1
-            return False
-        self._sent += 1
-        return True
+        if link is not None and link.is_prompt(f"{self._topics.root}/pulse") and self._send(link, stream, state):
+            self._sent += 1
+            return True
+        self._dropped += 1
+        return False
 
     def event(self, event: Event) -> None:
         """Publish something that happened; it waits for a connection, with the newest few others."""
@@ -158,16 +153,23 @@ class AvatarPublisher:
         counts = (self._sent, self._dropped, self._mended)
         return PublisherStatus(now.connected, now.protocol, now.connections, now.problem, *counts)
 
-    def _publish_frame(self, link: _Link, state: AvatarState, offset_ns: int) -> bool:
+    def _send(self, link: _Link, stream: Stream, state: AvatarState) -> bool:
+        offset_ns = _utc_offset_ns()
+        if _mark(state) != link.announced.get(stream) and not _waits(link.states.get(stream)):
+            self._announce(link, state, offset_ns)
+        unsent = link.frames.setdefault(stream, deque(maxlen=UNSENT_FRAMES))
+        if len(unsent) == UNSENT_FRAMES and _waits(unsent[0]):
+            return False
+        unsent.append(self._publish_frame(link, state, offset_ns))
+        return unsent[-1].rc == paho.MQTT_ERR_SUCCESS
+
+    def _publish_frame(self, link: _Link, state: AvatarState, offset_ns: int) -> paho.MQTTMessageInfo:
         if not wire.is_finite(state):
             if not self._mended:
                 log.error("%s/%s: a value is not finite and is sent as neutral", state.stream, state.slot)
             self._mended += 1
         topic = self._topics.frame(state.stream, state.slot)
-        payload = wire.encode(state, offset_ns)
-        info = link.client.publish(topic, payload, 0, False, link.expiry)
-        link.frames[state.stream, state.slot] = info
-        return info.rc == paho.MQTT_ERR_SUCCESS
+        return link.client.publish(topic, wire.encode(state, offset_ns), 0, False, link.expiry)
 
     def _announce(self, link: _Link, state: AvatarState, offset_ns: int) -> None:
         stream = (state.stream, state.slot)

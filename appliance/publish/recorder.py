@@ -13,6 +13,8 @@ from appliance.values import AvatarState
 CLOCKED = ("captured_utc_ns", "latency_ms")
 """What differs in every run, and is left out."""
 REPORTED = 20
+GAZE_DEG = 30.0
+"""Degrees of gaze that count as much as a whole weight."""
 
 
 class Recorder:
@@ -50,8 +52,8 @@ def line_of(state: AvatarState) -> dict[str, Any]:
 def compare(expected: Path, states: Iterable[AvatarState], tolerance: float) -> list[str]:
     """Return what differs between a recording and a run, one readable line each, the first ``REPORTED``.
 
-    Numbers may differ by ``tolerance`` (of weights; degrees and metres alike); text, counters and
-    clock readings must be equal. An empty list: they agree, to the last state.
+    Numbers may differ by ``tolerance`` (of weights and metres; of degrees by ``GAZE_DEG`` as much); text,
+    counters and clock readings must be equal. An empty list: they agree, to the last state.
     """
     differences: list[str] = []
     with expected.open(encoding="utf-8") as lines:
@@ -71,7 +73,8 @@ def compare(expected: Path, states: Iterable[AvatarState], tolerance: float) -> 
 def _differences(where: str, want: Any, got: Any, tolerance: float) -> Iterator[str]:
     if isinstance(want, Mapping) and isinstance(got, Mapping):
         for name in sorted(want.keys() | got.keys()):
-            yield from _differences(f"{where}.{name}".lstrip("."), want.get(name), got.get(name), tolerance)
+            allowed = tolerance * GAZE_DEG if name == "gaze" else tolerance
+            yield from _differences(f"{where}.{name}".lstrip("."), want.get(name), got.get(name), allowed)
     elif isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
         for index, (one, other) in enumerate(zip(want, got, strict=True)):
             yield from _differences(f"{where}[{index}]", one, other, tolerance)

@@ -88,9 +88,9 @@ def authority(folder: Path, name: str) -> Path:
     """Make a throwaway certificate authority and a certificate of 127.0.0.1 from it, ``name.pem``."""
     ca, key, request = folder / f"{name}-ca.pem", folder / f"{name}-ca.key", folder / f"{name}.csr"
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *curve, "-keyout", str(key), "-out", str(ca), "-days", "2", "-subj", f"/CN={name} authority"
-    )
+    # Python 3.13 asks a certificate authority to say what it is for.
+    usage = ("-days", "2", "-subj", f"/CN={name} authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl("req", "-x509", *curve, "-keyout", str(key), "-out", str(ca), *usage)
     openssl("req", *curve, "-keyout", str(folder / f"{name}.key"), "-out", str(request), "-subj", f"/CN={name}")
     extensions = folder / f"{name}.ext"
     extensions.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n")
