@@ -41,7 +41,7 @@ class Recording:
         for camera in settings.camera:
             place = folders[camera.name]
             place.mkdir(parents=True, exist_ok=True)
-            _write_about(place, camera)
+            write_about(place, camera)
             self._pictures[camera.name] = self._parts.enter_context(SessionWriter(place))
             if camera.microphone:
                 writer = SoundWriter(place, camera.microphone)
@@ -109,7 +109,8 @@ def open_session(folder: Path, overrides: Sequence[str] = ()) -> tuple[Session, 
     return Session(folder, settings.camera[0]), settings
 
 
-def _write_about(folder: Path, camera: Camera) -> None:
+def write_about(folder: Path, camera: Camera) -> None:
+    """Note down in a session folder the camera's settings that a replay needs."""
     about = {
         "name": camera.name,
         "width": camera.width,
