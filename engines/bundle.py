@@ -27,12 +27,9 @@ def write_bundle(directory: Path, names: Sequence[str], file: Path, say: Say) ->
             content = path.read_bytes()
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    try:
-        with aside(file.parent) as folder:
-            (folder / file.name).write_bytes(written.getvalue())
-            (folder / file.name).replace(file)
-    except OSError as error:
-        raise EngineError(f"the bundle {file} cannot be written: {error}") from None
+    with aside(file.parent) as folder:
+        (folder / file.name).write_bytes(written.getvalue())
+        (folder / file.name).replace(file)
 
 
 def read_bundle(directory: Path, file: Path, say: Say) -> list[str]:

@@ -112,8 +112,8 @@ def keep_source(directory: Path, entry: Model | Asset, content: bytes, origin: s
             f"{entry.name} from {origin} must have SHA-256 {entry.source.sha256}, got {found}; nothing was kept"
         )
     path = source_path(directory, entry)
-    path.parent.mkdir(exist_ok=True)
     with aside(directory) as folder:
+        path.parent.mkdir(exist_ok=True)
         (folder / path.name).write_bytes(content)
         (folder / path.name).replace(path)
 
@@ -128,7 +128,7 @@ def locked(directory: Path, say: Say) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("w")
     except OSError as error:
-        raise EngineError(f"the models folder {directory} must be writable: {error}") from None
+        raise EngineError(f"{directory} must be a writable folder with room left: {error}") from None
     with lock:
         os.set_inheritable(lock.fileno(), True)
         try:
@@ -144,8 +144,11 @@ def locked(directory: Path, say: Say) -> Iterator[None]:
 @contextmanager
 def aside(directory: Path) -> Iterator[Path]:
     """A folder on the same file system for files that are not ready; it goes afterwards."""
-    with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=directory) as folder:
-        yield Path(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_ASIDE, dir=directory) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise EngineError(f"{directory} must be a writable folder with room left: {error}") from None
 
 
 def _ready_path(directory: Path, name: str) -> Path:

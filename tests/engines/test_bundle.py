@@ -85,5 +85,5 @@ def test_what_is_no_bundle_is_one_clear_line(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_bundle_that_cannot_be_written_is_one_clear_line(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"the bundle .* cannot be written"):
+    with pytest.raises(EngineError, match="nowhere must be a writable folder with room left"):
         write_bundle(models, ["astronaut"], tmp_path / "nowhere" / "models.tar", print)

@@ -152,11 +152,13 @@ def test_without_pip_the_error_names_it(tmp_path: Path, monkeypatch: pytest.Monk
         ensure(tmp_path, ["face_detector"], print)
 
 
-def test_a_models_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+@pytest.mark.parametrize("blocked", ["models", "models/sources"])
+def test_a_folder_that_cannot_be_written_is_one_clear_line(shelf: Path, tmp_path: Path, blocked: str) -> None:
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).touch()
 
-    with pytest.raises(EngineError, match=r"the models folder .* must be writable"):
-        ensure(tmp_path / "file", ["face_detector"], print)
+    with pytest.raises(EngineError, match="models must be a writable folder with room left"):
+        ensure(tmp_path / "models", ["face_detector"], print)
 
 
 def test_a_second_process_waits_for_the_first_and_then_finds_all_done(shelf: Path, tmp_path: Path) -> None:
