@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -175,10 +176,9 @@ def _print(rows: list[Row], as_json: bool) -> None:
 
 
 def _table(rows: list[Row], problem: str) -> Table:
-    table = Table(caption=problem or None, caption_style="red")
-    right = ("fps", "p50/p99 ms", "dropped", "memory free", "°C")
-    for heading in ("device", "", "stream", "state", *right, "pressure", "last event"):
-        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=heading != "last event")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=problem or None, caption_style="red")
+    for heading in ("device", "", "stream", "state", "rate", "p50/p99", "lost", "memory", "", "pressure", "last event"):
+        table.add_column(heading)
     for row in rows:
         table.add_row(*_cells(row), style="dim" if row.availability == "offline" else "")
     return table

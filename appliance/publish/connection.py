@@ -64,7 +64,8 @@ class _Answer(Enum):
     UNREACHABLE = "cannot be reached"
 
 
-_VERSION_DOUBTED = (_Answer.TOO_NEW, _Answer.HUNG_UP, _Answer.SILENT)
+_UNCLEAR = (_Answer.HUNG_UP, _Answer.SILENT)
+"""What a broker says that does not understand MQTT 5, and one that is busy with itself."""
 
 
 class Connection:
@@ -73,8 +74,8 @@ class Connection:
     Every attempt has a fresh client, so nothing that waited in a lost connection is sent in the next.
     ``up`` is called with the client once the broker has accepted it and ``down`` when it is gone, both
     from the client's network thread; set message callbacks on the client in ``up``.
-    MQTT 5 is tried first, and 3.1.1 at once where 5 gets no answer or a refusal; that is remembered when
-    3.1.1 then works, except after silence: a broker that slept may speak 5 when it wakes.
+    MQTT 5 is tried first, and 3.1.1 at once where 5 is refused or, before it ever worked, gets no answer;
+    that is remembered when 3.1.1 then works, except after silence: a broker that slept may wake and speak 5.
     Secret files and certificates are read at construction; ``ConfigError`` when that fails.
     """
 
@@ -125,11 +126,12 @@ class Connection:
         self._problem = problem
 
     def _keep_up(self) -> None:
-        known, before = V5, _Answer.UNREACHABLE
+        known, before, proven = V5, _Answer.UNREACHABLE, False
         delay_s = FIRST_DELAY_S
         while not self._stopping.is_set():
             answer = self._connect_once()
-            if self._version == V5 and answer in _VERSION_DOUBTED:
+            proven = proven or (self._version == V5 and answer is _Answer.ACCEPTED)
+            if self._version == V5 and (answer is _Answer.TOO_NEW or (answer in _UNCLEAR and not proven)):
                 log.info("broker %s %s; trying MQTT 3.1.1", self._broker.url, answer.value)
                 self._version, before = V311, answer
                 continue
@@ -160,7 +162,7 @@ class Connection:
                 continue
         answer = self._answer
         self._leave(client)
-        if self._version == V311 and answer in (_Answer.HUNG_UP, _Answer.SILENT):
+        if answer in _UNCLEAR and (self._version == V311 or self._connections):
             self.report(f"broker {self._broker.url} {answer.value}", logging.WARNING)
         return answer
 

@@ -1,4 +1,5 @@
 import logging
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -172,3 +173,14 @@ def test_a_broker_that_is_not_there_costs_frames_and_is_found_later(tmp_path: Pa
     assert made.status().problem == ""
     made.close()
     broker.stop()
+
+
+def test_a_broker_that_fell_silent_is_spoken_to_in_mqtt_5_when_it_wakes(mosquitto: Mosquitto) -> None:
+    with publishing(mosquitto.port) as made:
+        mosquitto.stop()
+        with socket.create_server(("127.0.0.1", mosquitto.port)):  # accepts, and never says a word
+            assert wait_until(lambda: "does not answer" in made.status().problem)
+        mosquitto.start()
+
+        assert wait_until(lambda: made.status().connected)
+        assert made.status().protocol == "5"
