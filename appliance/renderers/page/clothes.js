@@ -5,7 +5,7 @@ import { COLOUR } from "./palette.js";
 
 const CUP = { x: 1.02, y: -0.06, z: -0.08, radius: 0.36, thick: 0.2 };
 const BAND = { half: 1.135, tall: 1.2, y: 0.16, z: -0.08, deep: 0.09 };
-const BAND_STEPS = 28;
+const BAND_STEPS = 44;
 
 /** Hood behind the neck. */
 export function drawHood(ctx, body) {

@@ -128,7 +128,7 @@ function drawLids(ctx, view, eye, cheek, side, { upper, lower, crease }) {
   if (fold > 0.02) {
     const x = (t) => side * (CENTRE[0] + t);
     const line = [-0.1, -0.02, 0.08, 0.18].map((t) => view.at(...on(x(t), -0.25 - 0.035 * Math.cos((t - 0.03) * 9) + 0.05 * fold)));
-    ctx.globalAlpha = 0.6 * fold;
+    ctx.globalAlpha = 0.5 * fold;
     stroke(ctx, line, 0.02, COLOUR.fold);
     ctx.globalAlpha = 1;
   }
@@ -139,7 +139,7 @@ export function drawBrows(ctx, view, pose) {
   pose.brow.forEach((brow, index) => drawBrow(ctx, view, brow, index === 0 ? 1 : -1));
   const worry = pose.brow[0].inner;
   if (worry > 0.05) {
-    ctx.globalAlpha = 0.35 * worry;
+    ctx.globalAlpha = 0.25 * worry;
     for (const y of [0.66, 0.74]) {
       stroke(ctx, [-0.24, -0.08, 0.08, 0.24].map((x) => view.at(...on(x, y + 0.03 * worry - x * x * 0.4))), 0.014, COLOUR.fold);
     }

@@ -38,7 +38,7 @@ const STRANDS = [
 // The hair's body: balls around the skull, a quiff at its front; centre and half axes.
 const BALLS = [
   { centre: [0, 0.2, -0.12], half: [1.1, 1.12, 1.1] },
-  { centre: [-0.12, 0.84, 0.42], half: [0.74, 0.44, 0.52] },
+  { centre: [-0.12, 0.84, 0.42], half: [0.69, 0.43, 0.52] },
   { centre: [0, -0.3, -0.35], half: [1.0, 0.6, 0.7] },
 ];
 const QUIFF = 1;

@@ -5,7 +5,7 @@ import { STALE_MS } from "./motion.js";
 import { Panel } from "./panel.js";
 import { Streams } from "./streams.js";
 
-const PANEL_EVERY_MS = 66;
+const PANEL_EVERY_MS = 80;
 const MOST_PIXELS = 1400; // along the canvas's longer side: sharper costs time and is hardly seen
 
 const byId = (id) => document.getElementById(id);

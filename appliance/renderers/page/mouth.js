@@ -172,7 +172,7 @@ function drawFolds(ctx, view, pose) {
     const way = index === 0 ? 1 : -1;
     if (corner.fold < 0.04) return;
     const line = [[0.175, -0.335], [0.25, -0.365], [0.33, -0.425], [corner.x + 0.075, Math.min(-0.5, LINE + corner.y + 0.05)]];
-    ctx.globalAlpha = 0.5 * corner.fold;
+    ctx.globalAlpha = 0.38 * corner.fold;
     stroke(ctx, line.map(([x, y]) => view.at(way * x + pose.mouth.x * 0.5, y, surface(x, y, 0.03))), 0.02, COLOUR.fold);
     ctx.globalAlpha = 1;
   });

@@ -8,11 +8,17 @@ import { Motion } from "./motion.js";
 
 const LOOK_EVERY = 45; // drawings between two looks at the pace
 const SLOW_MS = 25; // slower than 40 a second: draw fewer pixels
+const QUICK_MS = 18; // as fast as most displays: try more pixels again
 const COARSER = 0.84;
 const COARSEST = 0.5;
+const SHORTEST_MS = 2500;
+const LONGEST_MS = 120_000; // between two tries, which double: a picture that keeps changing its sharpness is worse
 
 const motion = new Motion();
-const painter = { character: null, size: [1, 1], mirrored: true, still: false, scale: 1, drawn: 0, draw_ms: 0, looked_ms: 0, yaw: 0 };
+const painter = {
+  character: null, size: [1, 1], mirrored: true, still: false, yaw: 0, drawn: 0, draw_ms: 0,
+  scale: 1, looked_ms: 0, retry_ms: 0, patience_ms: SHORTEST_MS,
+};
 
 self.onmessage = ({ data }) => {
   if (data.frame) motion.apply(data.frame, performance.now());
@@ -66,6 +72,13 @@ function ambient(now_ms, rotation) {
 /** Without a graphics card large pictures take long: movement is worth more than sharpness. */
 function keepPace(now_ms) {
   const pace_ms = (now_ms - painter.looked_ms) / LOOK_EVERY;
-  if (!painter.still && pace_ms > SLOW_MS && pace_ms < 10 * SLOW_MS) painter.scale = Math.max(COARSEST, painter.scale * COARSER);
   painter.looked_ms = now_ms;
+  if (painter.still || pace_ms > 10 * SLOW_MS) return; // a hidden page is not a slow one
+  if (pace_ms > SLOW_MS && painter.scale > COARSEST) {
+    painter.scale *= COARSER;
+    painter.patience_ms = Math.min(LONGEST_MS, 2 * painter.patience_ms);
+    painter.retry_ms = now_ms + painter.patience_ms;
+  } else if (pace_ms < QUICK_MS && painter.scale < 1 && now_ms > painter.retry_ms) {
+    painter.scale = Math.min(1, painter.scale / COARSER);
+  }
 }

@@ -12,7 +12,7 @@ export const COLOUR = {
   lid: "rgba(232,158,124,0.75)",
   crease: "rgba(170,90,70,0.4)",
   lowerLid: "rgba(170,90,72,0.5)",
-  fold: "rgba(196,104,78,0.8)",
+  fold: "rgba(196,104,78,0.7)",
   white: "#fbfaff",
   lidShadow: "rgba(70,60,110,0.28)",
   irisGlow: "#8af3da",

@@ -33,8 +33,7 @@ export class Panel {
   }
 
   text(id, value) {
-    const element = this.byId(id);
-    if (element.textContent !== value) element.textContent = value;
+    write(this.byId(id), value);
   }
 
   link(viewer, linked) {
@@ -68,7 +67,7 @@ export class Panel {
     box.replaceChildren(...all.map((stream) => {
       const chip = document.createElement("button");
       chip.type = "button";
-      chip.textContent = `${places.size > 1 ? `${stream.place} ` : ""}${stream.name}/${stream.slot}`;
+      write(chip, `${places.size > 1 ? `${stream.place} ` : ""}${stream.name}/${stream.slot}`);
       chip.setAttribute("aria-pressed", String(stream === shown));
       chip.dataset.fresh = String(stream.fresh(now_ms));
       chip.addEventListener("click", () => this.choose(stream.key));
@@ -100,12 +99,12 @@ export class Panel {
     stages.forEach(([name, ms], i) => {
       const colour = STAGE_COLOURS[i % STAGE_COLOURS.length];
       const bar = this.row("stages", name, () => document.createElement("i"));
-      bar.style.flexGrow = String(ms / total);
+      bar.style.flexGrow = (ms / total).toFixed(2);
       bar.style.background = colour;
       const entry = this.row("legend", name, () => labelled("li", "span", "b"));
       entry.style.setProperty("--colour", colour);
-      entry.children[0].textContent = name;
-      entry.children[1].textContent = ms.toFixed(1);
+      write(entry.children[0], name);
+      write(entry.children[1], ms.toFixed(1));
     });
     this.keep("stages", stages.map(([name]) => name));
     this.keep("legend", stages.map(([name]) => name));
@@ -143,16 +142,16 @@ export class Panel {
     this.byId("level").style.transform = `scaleX(${clip(voice.level)})`;
     for (const [name, value] of Object.entries(frame?.visemes || {})) {
       const bar = this.row("visemes", name, () => labelled("div", "i", "span"));
-      bar.children[0].style.setProperty("--value", stale ? 0 : clip(value));
-      bar.children[1].textContent = name;
+      fill(bar.children[0], stale ? 0 : clip(value));
+      write(bar.children[1], name);
     }
   }
 
   expression(frame, stale, now_ms) {
     for (const [name, value] of Object.entries(frame?.mood || {})) {
       const mood = this.row("moods", name, () => labelled("div", "i", "span"));
-      mood.children[0].style.setProperty("--value", stale ? 0 : clip(value));
-      mood.children[1].textContent = name;
+      fill(mood.children[0], stale ? 0 : clip(value));
+      write(mood.children[1], name);
     }
     const shapes = frame?.blendshapes || {};
     if (now_ms > this.ranked_ms + RANK_EVERY_MS) {
@@ -164,9 +163,9 @@ export class Panel {
     this.top.forEach((name, i) => {
       const [label, bar, number] = box.children[i].children;
       const shown = stale ? 0 : clip(shapes[name]);
-      label.textContent = spaced(name);
-      bar.style.setProperty("--value", shown);
-      number.textContent = shown.toFixed(2);
+      write(label, spaced(name));
+      fill(bar, shown);
+      write(number, shown.toFixed(2));
     });
   }
 
@@ -178,8 +177,8 @@ export class Panel {
     while (box.children.length < tiles.length) box.append(labelled("div", "dt", "dd"));
     tiles.forEach(([name, value, level], i) => {
       const [term, text] = box.children[i].children;
-      term.textContent = name;
-      text.textContent = value;
+      write(term, name);
+      write(text, value);
       box.children[i].dataset.level = level;
     });
     const events = (device?.events || []).slice(-3).reverse();
@@ -188,8 +187,8 @@ export class Panel {
     while (list.children.length < events.length) list.append(labelled("li", "time", "span"));
     events.forEach((event, i) => {
       const [when, what] = list.children[i].children;
-      when.textContent = new Date(event.received_utc_ms).toLocaleTimeString([], { hour12: false });
-      what.textContent = [String(event.event || "event").replaceAll("_", " "), details(event)].filter(Boolean).join(" · ");
+      write(when, new Date(event.received_utc_ms).toLocaleTimeString([], { hour12: false }));
+      write(what, [String(event.event || "event").replaceAll("_", " "), details(event)].filter(Boolean).join(" · "));
     });
   }
 
@@ -213,6 +212,16 @@ export class Panel {
       }
     }
   }
+}
+
+/** Change a text, or a bar, only if it differs: an untouched element costs the browser nothing. */
+function write(element, value) {
+  if (element.textContent !== value) element.textContent = value;
+}
+
+function fill(bar, share) {
+  const value = share.toFixed(2);
+  if (bar.style.getPropertyValue("--value") !== value) bar.style.setProperty("--value", value);
 }
 
 const gib = (mb) => (mb >= 1024 ? `${(mb / 1024).toFixed(1)} GiB` : `${Math.round(mb)} MiB`);
