@@ -38,8 +38,8 @@ def running(table: dict[str, Any], folder: Path) -> Iterator["subprocess.Popen[s
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(20)
         if process.stderr:
             process.stderr.close()
 

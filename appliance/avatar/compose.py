@@ -11,6 +11,7 @@ from appliance.avatar.channels import BLENDSHAPES, VISEMES
 from appliance.avatar.mood import read_mood
 from appliance.avatar.neutral import Neutral
 from appliance.avatar.smoothing import Smoothed
+from appliance.face.gaze import eye_look
 from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
 
 # One vector for everything that moves: 52 weights, rotation, position, gaze of both eyes, each
@@ -84,17 +85,13 @@ def compose(memory: Memory, face: Face, voice: Voice | None, options: settings.A
 
 
 def _live(memory: Memory, face: Face, expression: Expression, options: settings.Avatar) -> tuple[Float32, Memory]:
-    known = memory.neutral
-    at_ns = face.captured_ns
-    known = neutral.meet(expression.blendshapes, at_ns) if known is None else _learn(known, expression, at_ns)
-    target = _gather(expression, neutral.calibrate(expression.blendshapes, known))
+    known, at_ns = memory.neutral, face.captured_ns
+    measured = neutral.measure(expression.blendshapes, expression.gaze)
+    known = neutral.meet(measured, at_ns) if known is None else neutral.learn(known, measured, at_ns)
+    target = _gather(expression.head, *neutral.calibrate(measured, known))
     smoothed = _smooth(memory.smoothed, target / _SPAN, at_ns, options)
     moved = smoothed.value * _SPAN
     return moved, replace(memory, neutral=known, smoothed=smoothed, left=moved, left_ns=at_ns)
-
-
-def _learn(known: Neutral, expression: Expression, at_ns: int) -> Neutral:
-    return neutral.learn(known, expression.blendshapes, at_ns)
 
 
 def _alone(memory: Memory, face: Face, options: settings.Avatar) -> tuple[Float32, Memory]:
@@ -116,8 +113,10 @@ def _smooth(past: Smoothed | None, value: Float32, at_ns: int, options: settings
     return smoothing.one_euro(past, value, at_ns, haste, np.float32(options.beta) * _HASTE)
 
 
-def _gather(expression: Expression, blendshapes: Float32) -> Float32:
-    head, gaze = expression.head, expression.gaze
+def _gather(head: HeadPose, blendshapes: Float32, gaze: Gaze) -> Float32:
+    """Everything that moves as one vector; the eyes' shapes are those of the calibrated gaze."""
+    for name, weight in eye_look(gaze).items():
+        blendshapes[BLENDSHAPES.index(name)] = weight
     rest = (*head.rotation, *head.position_m, *gaze.left_deg, *gaze.right_deg)
     return np.concatenate([blendshapes, np.asarray(rest, np.float32)])
 

@@ -7,7 +7,8 @@ and open at both ends; ``avatar.neutral`` later subtracts the person's own rest 
 the action units that the ARKit shapes name (Ekman and Friesen, Facial Action Coding System).
 
 ``cheekPuff``, ``jawForward``, ``cheekSquint`` in part, and ``tongueOut`` cannot be told from these
-points: what is 0 here stays 0 until pixels are asked.
+points: what is 0 here stays 0 until pixels are asked. The
+eyeLook shapes follow from the gaze, once that is calibrated (``avatar.compose``).
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.face import canonical as face
 from appliance.face.canonical import Group
-from appliance.face.gaze import eye_look, read_gaze
+from appliance.face.gaze import read_gaze
 from appliance.face.headpose import head_frame, solve
 from appliance.values import Expression, Float32
 
@@ -116,9 +117,6 @@ _MIDDLE: dict[str, dict[str, float]] = {
 }
 
 
-_EYE_LOOKS = [index for index, name in enumerate(BLENDSHAPES) if name.startswith("eyeLook")]
-
-
 class ExpressionReader:
     """Reads faces; all lengths are rows of one matrix, all gains of another, made once."""
 
@@ -150,8 +148,6 @@ class ExpressionReader:
         head_points_m = head_frame(points_px)
         gaze = read_gaze(points_px, head_points_m, previous.gaze if previous else None)
         weights = self._gains @ (self._lengths(head_points_m) - self._average)
-        looks = eye_look(gaze)
-        weights[_EYE_LOOKS] = [looks[BLENDSHAPES[index]] for index in _EYE_LOOKS]
         return Expression(weights, head, gaze)
 
     def _lengths(self, points_m: Float32) -> Float32:

@@ -136,6 +136,19 @@ def test_smoothing_stills_noise_and_follows_movement() -> None:
     assert jump[-2].blendshapes[JAW] > 0.85
 
 
+def test_a_visitor_who_has_just_come_looks_straight_ahead_and_the_eyes_shapes_agree_with_the_gaze() -> None:
+    came = resting(2, weights())  # gaze 10 and 12 degrees aside, 5 down
+    aside = [face(2 * S + step * STEP, weights()) for step in range(20)]
+    aside = [replace(one, expression=replace(one.expression, gaze=Gaze((25.0, -5.0), (27.0, -5.0)))) for one in aside]
+
+    straight, looking = (play([*came, *aside])[index] for index in (len(came) - 1, -1))
+
+    assert straight.gaze.left_deg == pytest.approx((0, 0), abs=0.5)
+    assert looking.gaze.left_deg == pytest.approx((15, 0), abs=0.5)
+    assert looking.blendshapes[BLENDSHAPES.index("eyeLookOutLeft")] == pytest.approx(0.5, abs=0.03)
+    assert looking.blendshapes[BLENDSHAPES.index("eyeLookOutRight")] == 0
+
+
 def test_each_slot_remembers_for_itself() -> None:
     avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", faces=2)])
     for step in range(60):
