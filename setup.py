@@ -29,6 +29,7 @@ setup(
         "paho-mqtt>=2.1",
         "onnx>=1.16",
         "tflite>=2.10",
+        "flatbuffers>=23",
         "amqtt>=0.11.3",
         "aiohttp>=3.9",
         "rich>=13",

@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import cv2
+
 from appliance.avatar.compose import Avatar
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ConfigError
@@ -43,6 +45,7 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     if not settings.camera:
         raise ConfigError("at least one [[camera]] must be set, got none")
     started_ns = time.monotonic_ns()
+    cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
     watchdog.status("fetching models")
     ensure(settings.storage.models, MODELS, log.info)

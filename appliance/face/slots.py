@@ -84,13 +84,13 @@ def follow(slot: Slot, landmarks: Landmarks, now_ns: int) -> Slot:
 
 def doubt(slot: Slot, now_ns: int) -> Slot:
     """Nothing was seen of a slot's person in this picture: time alone decides."""
-    unseen = replace(slot, landmarks=None, looking=slot.looking and slot.held)
+    unseen = replace(slot, landmarks=None, looking=slot.looking and slot.held, since_ns=slot.since_ns or now_ns)
     away_ns = now_ns - slot.seen_ns
     if slot.held and away_ns >= _DOUBT_NS:
         return replace(_enter(unseen, TrackingState.LOST, now_ns), looking=False)
     if slot.state is TrackingState.LOST and (away_ns >= _RETURN_NS or not slot.session):
         return replace(_enter(unseen, TrackingState.ABSENT, now_ns), session="", region=None)
-    if slot.state is TrackingState.ABSENT and now_ns - slot.since_ns >= _IDLE_NS:
+    if slot.state is TrackingState.ABSENT and now_ns - unseen.since_ns >= _IDLE_NS:
         return _enter(unseen, TrackingState.IDLE, now_ns)
     return unseen
 
