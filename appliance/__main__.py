@@ -24,8 +24,8 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = words[0] if words and words[0] in COMMANDS else None
     modules = {name: import_module(f"appliance.commands.{name}") for name in COMMANDS if chosen in (None, name)}
     arguments = _parser(modules).parse_args(words)
-    _start_logging(arguments.verbose)
     module = modules[arguments.command]
+    _start_logging(arguments, module)
     try:
         return int(module.run(arguments, _settings(arguments, module)))
     except ACTIONABLE as error:
@@ -72,14 +72,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="section.key=value", help="override one setting"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log every step")
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument("-v", "--verbose", action="store_true", help="log every step")
+    level.add_argument("-q", "--quiet", action="store_true", help="log what went wrong alone")
 
 
 def _settings(arguments: argparse.Namespace, module: ModuleType) -> settings.Settings:
     """The device's settings; where a command can do without, those of a desk.
 
     A command module says which with ``SETTINGS``: "device" (a settings file must exist), "desk"
-    (only a file that was named is read) or "either", which is meant where it says nothing.
+    (only a file that was named is read) or "either", which is meant where it says nothing; and with
+    ``DESK`` what the settings of a desk are.
     """
     wanted = getattr(module, "SETTINGS", "either")
     path = arguments.config
@@ -87,12 +90,15 @@ def _settings(arguments: argparse.Namespace, module: ModuleType) -> settings.Set
         path = settings.DEFAULT_PATH
     if path is not None:
         return settings.load(path, arguments.overrides)
-    return settings.from_table({"storage": {"directory": settings.DESK_DIRECTORY}}, arguments.overrides)
+    desk = getattr(module, "DESK", {"storage": {"directory": settings.DESK_DIRECTORY}})
+    return settings.from_table(desk, arguments.overrides)
 
 
-def _start_logging(verbose: bool) -> None:
+def _start_logging(arguments: argparse.Namespace, module: ModuleType) -> None:
+    """What serves says what it does; what a person asked for answers alone, unless asked for more."""
+    serves = getattr(module, "SETTINGS", "either") == "device" and not arguments.quiet
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.DEBUG if arguments.verbose else logging.INFO if serves else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ import pytest
 from brokers import Mosquitto, Reader, wait_until
 
 from appliance.demo.household import to_toml
-from appliance.demo.scene import film
+from appliance.demo.scene import DESK, film
 from appliance.publish import wire
-from appliance.settings import Settings
+from appliance.settings import Settings, from_table
 
 ROOT = "avatar/v1/demo/desk"
 FRAME = f"{ROOT}/cam0/0/frame"
 
 
 @pytest.fixture
-def table(clip: Path, desk: Settings, mosquitto: Mosquitto) -> dict[str, Any]:
-    return film(clip, desk, f"mqtt://127.0.0.1:{mosquitto.port}")
+def table(clip: Path, mosquitto: Mosquitto) -> dict[str, Any]:
+    """The settings of the demonstration as a table to change."""
+    filmed = asdict(film(from_table(DESK), clip, f"mqtt://127.0.0.1:{mosquitto.port}"))
+    return {name: list(part) if isinstance(part, tuple) else part for name, part in filmed.items()}
 
 
 @contextmanager
@@ -164,9 +167,8 @@ def test_a_clip_that_does_not_loop_ends_the_daemon_with_0(
 
 
 def test_a_visitor_who_leaves_is_lost_and_the_frames_go_on(
-    desk: Settings, clip: Path, mosquitto: Mosquitto, tmp_path: Path
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    table = film(clip, desk, f"mqtt://127.0.0.1:{mosquitto.port}")
     with reading(mosquitto) as reader, running(table, tmp_path):
         soon(lambda: any(frame["state"] == "lost" for frame in of(reader, FRAME)), 45)
         soon(lambda: of(reader, FRAME)[-1]["state"] in ("tracking", "acquiring"))

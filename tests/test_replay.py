@@ -12,14 +12,14 @@ import pytest
 from appliance.capture.sessions import SessionWriter
 from appliance.commands.replay import expect
 from appliance.demo.clip import SPEECH_JSON, frames, read_photograph
-from appliance.demo.scene import judge
+from appliance.demo.scene import DESK, judge
 from appliance.demo.timeline import FPS, Timeline, build_timeline
 from appliance.listening.recordings import wav_blocks
 from appliance.listening.sessions import SoundWriter
 from appliance.publish.recorder import compare
 from appliance.recording import open_session, write_about
 from appliance.replaying import replay
-from appliance.settings import Camera, Settings
+from appliance.settings import Camera, Settings, from_table
 from appliance.values import AvatarState, Sound, TrackingState
 
 EXPECTED = Path(__file__).parent / "sessions" / "demo.jsonl"
@@ -88,8 +88,8 @@ def test_a_replay_is_the_same_every_time(states: list[AvatarState], session: Pat
     assert all((one.blendshapes == other.blendshapes).all() for one, other in zip(states, again, strict=True))
 
 
-def test_the_face_follows_the_known_truth(clip: Path, desk: Settings) -> None:
-    score = judge(clip, desk)
+def test_the_face_follows_the_known_truth(clip: Path) -> None:
+    score = judge(clip, from_table(DESK))
 
     assert min(score.correlation.values()) >= 0.85
     assert max(score.found_s) <= 0.5

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.demo import household
+from appliance.demo.scene import DESK as DESK
 from appliance.demo.scene import film, judge, prepare
 from appliance.demo.score import Score
-from appliance.demo.subscriber import Notes, Subscriber
-from appliance.errors import ApplianceError
+from appliance.demo.subscriber import Notes, Subscriber, await_first
 from appliance.health.processes import tree
-from appliance.settings import Settings, from_table
+from appliance.settings import Settings
 
 SETTINGS = "desk"
 EXAMPLE = """
@@ -26,7 +26,6 @@ appliance bench
 appliance bench --seconds 600 --json > bench.json
 """
 
-_START_S = 60.0
 _SETTLE_S = 3.0  # after the first frame, before anything is counted
 _STEP_S = 1.0
 
@@ -72,12 +71,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     clip = prepare(settings, console.print)
     with ExitStack() as parts:
         url = arguments.broker or parts.enter_context(household.broker())
-        table = film(clip, settings, url)
-        filmed = from_table(table, arguments.overrides)
+        filmed = film(settings, clip, url)
         subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))
         started_s = time.monotonic()
-        daemon = parts.enter_context(household.daemon(table, arguments.overrides, arguments.verbose))
-        first_s = _await_first(subscriber, daemon, started_s)
+        daemon = parts.enter_context(household.daemon(filmed, arguments.verbose))
+        await_first(subscriber, daemon)
+        first_s = time.monotonic() - started_s
         use, before = _measure(arguments.seconds, subscriber, daemon, console)
         figures = _figures(subscriber, before, use, first_s)
     if not arguments.no_quality:
@@ -88,14 +87,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         _print(console, figures)
     return 0
-
-
-def _await_first(subscriber: Subscriber, daemon: household.Process, started_s: float) -> float:
-    while not subscriber.first.wait(0.01):
-        household.check_running(daemon, "the daemon")
-        if time.monotonic() - started_s > _START_S:
-            raise ApplianceError(f"no frame arrived within {_START_S:.0f} s; run again with -v and read the log")
-    return time.monotonic() - started_s
 
 
 def _measure(

@@ -5,10 +5,10 @@ import time
 from contextlib import ExitStack
 
 from appliance.demo import household
+from appliance.demo.scene import DESK as DESK
 from appliance.demo.scene import film, prepare
-from appliance.demo.subscriber import Subscriber
-from appliance.errors import ApplianceError
-from appliance.settings import Settings, from_table
+from appliance.demo.subscriber import Subscriber, await_first
+from appliance.settings import Settings
 
 SETTINGS = "desk"
 EXAMPLE = """
@@ -16,7 +16,6 @@ appliance demo
 appliance demo --seconds 30 --port 8090
 """
 
-_START_S = 30.0
 _STEP_S = 0.25
 
 
@@ -35,26 +34,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             household.check_port(arguments.port)
         clip = prepare(settings, _say)
         url = arguments.broker or parts.enter_context(household.broker())
-        filmed = from_table(film(clip, settings, url), arguments.overrides)
+        filmed = film(settings, clip, url)
         subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))
-        table = film(clip, settings, url)
-        daemon = parts.enter_context(household.daemon(table, arguments.overrides, arguments.verbose))
+        daemon = parts.enter_context(household.daemon(filmed, arguments.verbose))
         if not arguments.no_viewer:
             page = parts.enter_context(household.viewer(arguments.port, filmed.broker))
             _say(f"the avatar is at {page}")
         _say(f"frames are published to {url}, topic avatar/v1/{filmed.device.site}/{filmed.device.name}/cam0/0/frame")
-        _await_first(subscriber, daemon)
+        await_first(subscriber, daemon)
         _wait(arguments.seconds, daemon)
         _say(_summary(subscriber))
     return 0
-
-
-def _await_first(subscriber: Subscriber, daemon: household.Process) -> None:
-    deadline_s = time.monotonic() + _START_S
-    while not subscriber.first.wait(_STEP_S):
-        household.check_running(daemon, "the daemon")
-        if time.monotonic() > deadline_s:
-            raise ApplianceError(f"no frame arrived within {_START_S:.0f} s; run again with -v and read the log")
 
 
 def _wait(seconds: float | None, daemon: household.Process) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.errors import ApplianceError, BrokerError
 from appliance.renderers.viewer import listen
-from appliance.settings import Broker
+from appliance.settings import Broker, Settings
 
 _PATIENCE_S = 10.0
 
@@ -40,14 +40,13 @@ def broker(port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def daemon(settings: Mapping[str, Any], overrides: Sequence[str], verbose: bool) -> Iterator[Process]:
+def daemon(settings: Settings, verbose: bool) -> Iterator[Process]:
     """Run ``appliance run`` with these settings, as a process of its own."""
     with tempfile.TemporaryDirectory(prefix="avatar-demo-") as folder:
         path = Path(folder) / "appliance.toml"
-        path.write_text(to_toml(settings), encoding="utf-8")
+        path.write_text(to_toml(asdict(settings)), encoding="utf-8")
         command = [sys.executable, "-m", "appliance", "run", "--config", str(path)]
-        command += [word for override in overrides for word in ("--set", override)]
-        with _running([*command, "--verbose"] if verbose else command) as process:
+        with _running([*command, "--verbose" if verbose else "--quiet"]) as process:
             yield process
 
 
@@ -58,7 +57,7 @@ def viewer(port: int, broker: Broker) -> Iterator[str]:
     command += [
         word for key, value in asdict(broker).items() for word in ("--set", f"broker.{key}={json.dumps(value)}")
     ]
-    with _running(command) as process:
+    with _running(command, stdout=subprocess.DEVNULL) as process:
         yield f"http://127.0.0.1:{port}/"
         check_running(process, "the viewer")
 
@@ -74,8 +73,8 @@ def to_toml(settings: Mapping[str, Any]) -> str:
     """Write settings as TOML; a JSON text or number is one in TOML too."""
     lines: list[str] = []
     for section, content in settings.items():
-        for table in content if isinstance(content, list) else [content]:
-            lines.append(f"[[{section}]]" if isinstance(content, list) else f"[{section}]")
+        for table in content if isinstance(content, (list, tuple)) else [content]:
+            lines.append(f"[[{section}]]" if isinstance(content, (list, tuple)) else f"[{section}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     return "\n".join(lines) + "\n"
 

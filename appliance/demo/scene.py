@@ -1,6 +1,7 @@
 """What a demonstration plays: the clip of a real face with speech, and settings that film it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,30 @@ from appliance.demo.clip import HEIGHT, VIDEO, WIDTH, ensure_clip
 from appliance.demo.score import CHANNELS, Score, roll_deg, score
 from appliance.demo.timeline import FPS
 from appliance.errors import ApplianceError
-from appliance.settings import Settings, from_table
+from appliance.settings import DESK_DIRECTORY, Settings
 from appliance.values import AvatarState, Frame
 from engines.fetch import asset_path, ensure
 
 PHOTOGRAPH = "astronaut"
+_PICTURES, _SOUND = "file:the demo clip", "file:its speech"
+
+DESK: dict[str, Any] = {
+    "device": {"site": "demo", "name": "desk"},
+    "camera": [
+        {
+            "name": "cam0",
+            "source": _PICTURES,
+            "width": WIDTH,
+            "height": HEIGHT,
+            "fps": FPS,
+            "microphone": "mic0",
+            "loop": True,
+        }
+    ],
+    "microphone": [{"name": "mic0", "source": _SOUND, "loop": True}],
+    "storage": {"directory": DESK_DIRECTORY},
+}
+"""The settings of a demonstration, before its clip is rendered and its broker runs."""
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Path:
@@ -28,32 +48,20 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Path:
     return ensure_clip(folder, asset_path(settings.storage.models, PHOTOGRAPH), say)
 
 
-def film(clip: Path, settings: Settings, url: str) -> dict[str, Any]:
-    """The settings table of a daemon that films the clip for ever and publishes to a broker."""
-    return {
-        "device": {"site": "demo", "name": "desk"},
-        "camera": [
-            {
-                "name": "cam0",
-                "source": f"file:{clip / VIDEO}",
-                "width": WIDTH,
-                "height": HEIGHT,
-                "fps": FPS,
-                "microphone": "mic0",
-                "loop": True,
-            }
-        ],
-        "microphone": [{"name": "mic0", "source": f"file:{clip / 'voice.wav'}", "loop": True}],
-        "engines": {"runner": settings.engines.runner},
-        "broker": {"url": url},
-        "storage": {"directory": settings.storage.directory},
-    }
+def film(settings: Settings, clip: Path, url: str) -> Settings:
+    """The settings of a daemon that films the clip for ever and publishes to a broker.
+
+    A camera or microphone that an override points elsewhere stays there.
+    """
+    cameras = (replace(camera, source=_at(camera.source, clip)) for camera in settings.camera)
+    microphones = (replace(microphone, source=_at(microphone.source, clip)) for microphone in settings.microphone)
+    broker = replace(settings.broker, url=url)
+    return replace(settings, camera=tuple(cameras), microphone=tuple(microphones), broker=broker)
 
 
 def judge(clip: Path, settings: Settings) -> Score:
     """Run the face stages over every picture of the clip and score them against its truth."""
-    filmed = from_table(film(clip, settings, settings.broker.url))
-    states = list(_states(clip, filmed))
+    states = list(_states(clip, settings))
     columns = np.stack([state.blendshapes for state in states])
     outputs = {name: columns[:, BLENDSHAPES.index(name)] for name in CHANNELS if name in BLENDSHAPES}
     outputs["roll_deg"] = np.array([roll_deg(state.head.rotation) for state in states], np.float32)
@@ -61,9 +69,10 @@ def judge(clip: Path, settings: Settings) -> Score:
         return score(outputs, [state.state.value for state in states], np.arange(len(states)), dict(truth))
 
 
-def _states(clip: Path, filmed: Settings) -> Iterator[AvatarState]:
-    tracker = build_tracker(filmed.camera, filmed.storage.models, filmed.engines.runner)
-    avatar = Avatar(filmed.avatar, filmed.camera)
+def _states(clip: Path, settings: Settings) -> Iterator[AvatarState]:
+    tracker = build_tracker(settings.camera, settings.storage.models, settings.engines.runner)
+    avatar = Avatar(settings.avatar, settings.camera)
+    camera = settings.camera[0].name
     video = cv2.VideoCapture(str(clip / VIDEO))
     index = 0
     while True:
@@ -72,9 +81,14 @@ def _states(clip: Path, filmed: Settings) -> Iterator[AvatarState]:
             break
         captured_ns = (index + 1) * 1_000_000_000 // FPS
         yield from avatar.compose(
-            tracker.read([Frame("cam0", index + 1, captured_ns, np.asarray(image, np.uint8))]), {}
+            tracker.read([Frame(camera, index + 1, captured_ns, np.asarray(image, np.uint8))]), {}
         )
         index += 1
     video.release()
     if index == 0:
         raise ApplianceError(f"the demo clip {clip / VIDEO} cannot be read; delete its folder, it is rendered again")
+
+
+def _at(source: str, clip: Path) -> str:
+    """Where a source of the demonstration lies, once its clip is there."""
+    return {_PICTURES: f"file:{clip / VIDEO}", _SOUND: f"file:{clip / 'voice.wav'}"}.get(source, source)

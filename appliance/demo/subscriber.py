@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from appliance.demo import household
+from appliance.errors import ApplianceError, BrokerError
 from appliance.publish import wire
 from appliance.publish.connection import subscriber
 from appliance.settings import Broker, Device
 
 _NETWORKS = ("detect", "landmarks")
 _FEWEST = 2
+_STEP_S = 0.01
+_BROKER_S, _START_S = 5.0, 30.0
 
 
 @dataclass(slots=True)
@@ -74,6 +78,10 @@ class Subscriber:
         with self._turn:
             self._notes = Notes()
 
+    def problem(self) -> str:
+        """What keeps the subscriber from the broker; empty where nothing does."""
+        return self._connection.status().problem
+
     def notes(self) -> Notes:
         """The notes; they go on growing."""
         return self._notes
@@ -102,3 +110,15 @@ class Subscriber:
         notes.own_ms.append(whole_ms - sum(frame.latency_ms.get(stage, 0.0) for stage in _NETWORKS))
         for stage, elapsed_ms in frame.latency_ms.items():
             notes.stages_ms.setdefault(stage, []).append(elapsed_ms)
+
+
+def await_first(subscriber: Subscriber, daemon: household.Process) -> None:
+    """Wait for the first frame; raise when it cannot come."""
+    began_s = time.monotonic()
+    while not subscriber.first.wait(_STEP_S):
+        household.check_running(daemon, "the daemon")
+        waited_s = time.monotonic() - began_s
+        if waited_s > _BROKER_S and subscriber.problem():
+            raise BrokerError(subscriber.problem())
+        if waited_s > _START_S:
+            raise ApplianceError(f"no frame arrived within {_START_S:.0f} s; run again with -v and read the log")
