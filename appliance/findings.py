@@ -140,7 +140,8 @@ def listen(microphone: config.Microphone) -> Finding:
     ear.close()
     if heard:
         return Finding(subject, Verdict.FINE, "gives sound")
-    return Finding(subject, Verdict.STOP, error or f"{microphone.source} gives no sound", "look at the cable; arecord -L")
+    text = error or f"{microphone.source} gives no sound"
+    return Finding(subject, Verdict.STOP, text, "look at the cable; arecord -L lists names")
 
 
 def reach(broker: config.Broker) -> Finding:
