@@ -16,7 +16,7 @@ from appliance import settings as config
 from appliance.capture.cameras import without_password
 from appliance.capture.supervisor import Cameras
 from appliance.daemon import MODELS
-from appliance.errors import ACTIONABLE
+from appliance.errors import ACTIONABLE, CameraError
 from appliance.health.proc import read_proc
 from appliance.listening.ears import Listening
 from appliance.publish.connection import Connection
@@ -114,9 +114,12 @@ def see(camera: config.Camera) -> Finding:
         refused = _refused(Path(camera.source.removeprefix("v4l2:")), "video")
         if refused:
             return Finding(subject, Verdict.STOP, *refused)
-    with Cameras([camera], _ignore) as cameras:
-        arrived = _first_picture(cameras)
-        error = cameras.status()[camera.name].error
+    try:
+        with Cameras([camera], _ignore) as cameras:
+            arrived = _first_picture(cameras)
+            error = cameras.status()[camera.name].error
+    except CameraError as held:
+        return Finding(subject, Verdict.WEAK, str(held), "it was not looked at")
     if arrived:
         return Finding(subject, Verdict.FINE, f"gives pictures of {arrived}")
     text = error or f"{without_password(camera.source)} gives no picture"

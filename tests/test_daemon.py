@@ -22,7 +22,7 @@ from appliance.publish import wire
 from appliance.settings import Settings, from_table
 
 ROOT = "avatar/v1/demo/desk"
-FRAME = f"{ROOT}/cam0/0/frame"
+FRAME = f"{ROOT}/demo/0/frame"
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_sigterm_ends_it_in_order(table: dict[str, Any], mosquitto: Mosquitto, t
         soon(lambda: [m.payload for m in reader.messages if m.topic == f"{ROOT}/availability"][-1] == b"offline")
 
     assert status == 0
-    assert not Path("/dev/shm/avatar-cam0").exists()
+    assert not Path("/dev/shm/avatar-demo").exists()
 
 
 def test_a_kill_leaves_no_child_and_the_next_start_works(
@@ -133,12 +133,12 @@ def test_a_missing_camera_is_told_and_stops_neither_the_other_nor_the_microphone
     table["camera"].append({"name": "cam1", "source": "v4l2:/dev/video99"})
     with reading(mosquitto) as reader, running(table, tmp_path):
         soon(lambda: any((health["cameras"]["cam1"]["error"] or "") != "" for health in of(reader, f"{ROOT}/health")))
-        soon(lambda: of(reader, f"{ROOT}/health")[-1]["cameras"]["cam0"]["captured"] > 60)
+        soon(lambda: of(reader, f"{ROOT}/health")[-1]["cameras"]["demo"]["captured"] > 60)
         health = of(reader, f"{ROOT}/health")[-1]
         absent = of(reader, f"{ROOT}/cam1/0/state")
 
     assert "/dev/video99" in health["cameras"]["cam1"]["error"]
-    assert health["microphones"]["mic0"]["blocks"] > 50
+    assert health["microphones"]["speech"]["blocks"] > 50
     assert absent[0]["state"] == "absent"
 
 

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         await_first(subscriber, daemon)
         first_s = time.monotonic() - started_s
         use, before = _measure(arguments.seconds, subscriber, daemon, console)
-        figures = _figures(subscriber, before, use, first_s)
+        figures = _figures(subscriber, before, use, first_s, filmed.camera[0].name)
     if not arguments.no_quality:
         console.print("scoring every picture of the clip against its truth")
         figures["quality"] = _quality(judge(clip, settings))
@@ -105,7 +105,7 @@ def _measure(
     return use, before
 
 
-def _figures(subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: float) -> dict[str, Any]:
+def _figures(subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: float, camera: str) -> dict[str, Any]:
     notes: Notes = subscriber.notes()
     after = subscriber.health
     return {
@@ -114,7 +114,7 @@ def _figures(subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: 
             "received": notes.frames,
             "fps": round(notes.fps, 2),
             "states": dict(notes.states),
-            "pictures dropped": _grown(before, after, "cameras", "cam0", "dropped"),
+            "pictures dropped": _grown(before, after, "cameras", camera, "dropped"),
             "frames not sent": _grown(before, after, "dropped"),
             "frames lost on the way": notes.lost,
         },

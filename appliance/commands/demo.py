@@ -8,6 +8,7 @@ from appliance.demo import household
 from appliance.demo.scene import DESK as DESK
 from appliance.demo.scene import film, prepare
 from appliance.demo.subscriber import Subscriber, await_first
+from appliance.publish.wire import Topics
 from appliance.settings import Settings
 
 SETTINGS = "desk"
@@ -40,11 +41,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         if not arguments.no_viewer:
             page = parts.enter_context(household.viewer(arguments.port, filmed.broker))
             _say(f"the avatar is at {page}")
-        _say(f"frames are published to {url}, topic avatar/v1/{filmed.device.site}/{filmed.device.name}/cam0/0/frame")
+        _say(f"frames are published to {url}, topic {_topic(filmed)}")
         await_first(subscriber, daemon)
         _wait(arguments.seconds, daemon)
         _say(_summary(subscriber))
     return 0
+
+
+def _topic(filmed: Settings) -> str:
+    return Topics(filmed.device.site, filmed.device.name).frame(filmed.camera[0].name, 0)
 
 
 def _wait(seconds: float | None, daemon: household.Process) -> None:

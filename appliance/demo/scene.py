@@ -26,19 +26,22 @@ DESK: dict[str, Any] = {
     "device": {"site": "demo", "name": "desk"},
     "camera": [
         {
-            "name": "cam0",
+            "name": "demo",
             "source": _PICTURES,
             "width": WIDTH,
             "height": HEIGHT,
             "fps": FPS,
-            "microphone": "mic0",
+            "microphone": "speech",
             "loop": True,
         }
     ],
-    "microphone": [{"name": "mic0", "source": _SOUND, "loop": True}],
+    "microphone": [{"name": "speech", "source": _SOUND, "loop": True}],
     "storage": {"directory": DESK_DIRECTORY},
 }
-"""The settings of a demonstration, before its clip is rendered and its broker runs."""
+"""The settings of a demonstration, before its clip is rendered and its broker runs.
+
+Its camera has a name that no booth's has, so that it may run beside a booth's own appliance.
+"""
 
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Path:
