@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from brokers import Mosquitto, Reader, wait_until
+from daemons import running
 
 from appliance.demo.household import to_toml
 from appliance.demo.scene import DESK, film
@@ -147,14 +148,10 @@ def test_memory_below_its_limit_is_told(settings_file: Path, mosquitto: Mosquitt
     reader = Reader(mosquitto.port)
     limits = ("memory.high_mb=1000000", "memory.critical_mb=1")
     words = [word for limit in limits for word in ("--set", limit)]
-    daemon = subprocess.Popen(
-        [sys.executable, "-m", "appliance", "run", "-q", "--config", str(settings_file), *words],
-        stderr=subprocess.DEVNULL,
-    )
-    told = wait_until(lambda: any(b"pressure_changed" in event for event in payloads(reader, "event")), 20)
-    assert wait_until(lambda: any(b'"level":"high"' in health for health in payloads(reader, "health")))
-    daemon.terminate()
-    daemon.wait(20)
+    with running(settings_file, *words):
+        told = wait_until(lambda: any(b"pressure_changed" in event for event in payloads(reader, "event")), 20)
+        kept = wait_until(lambda: any(b'"level":"high"' in health for health in payloads(reader, "health")))
     reader.close()
 
     assert told
+    assert kept

@@ -4,7 +4,6 @@ import itertools
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import daemons
 import jsonschema
 import pytest
 from brokers import Mosquitto, Reader, wait_until
@@ -33,18 +33,11 @@ def table(clip: Path, mosquitto: Mosquitto) -> dict[str, Any]:
 
 
 @contextmanager
-def running(table: dict[str, Any], folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def running(table: dict[str, Any], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     path = folder / "appliance.toml"
     path.write_text(to_toml(table))
-    command = [sys.executable, "-m", "appliance", "run", "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with daemons.running(path) as process:
         yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-        if process.stderr:
-            process.stderr.close()
 
 
 @contextmanager
