@@ -81,11 +81,11 @@ class Timeline:
     shifts are pixels of the picture, x to the right and y down; scale is 1 at rest; all others run 0..1.
     """
 
-    jawOpen: Series  # noqa: N815 - the contract's own spelling
-    eyeBlinkLeft: Series  # noqa: N815
-    eyeBlinkRight: Series  # noqa: N815
-    mouthSmile: Series  # noqa: N815
-    browUp: Series  # noqa: N815
+    jawOpen: Series
+    eyeBlinkLeft: Series
+    eyeBlinkRight: Series
+    mouthSmile: Series
+    browUp: Series
     roll_deg: Series
     shift_x_px: Series
     shift_y_px: Series

@@ -27,9 +27,17 @@ _CLOCK_STEP_NS = 500_000_000  # the wall clock moved by more than this against t
 class Board(Protocol):
     """Where health and events are pinned up: the publisher."""
 
-    def health(self, health: Mapping[str, object]) -> bool: ...  # noqa: D102
-    def event(self, event: Event) -> None: ...  # noqa: D102
-    def status(self) -> Any: ...  # noqa: D102
+    def health(self, health: Mapping[str, object]) -> bool:
+        """Publish how the device is."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Publish something that happened."""
+        ...
+
+    def status(self) -> Any:
+        """How publishing is; ``dropped`` counts frames."""
+        ...
 
 
 class Telemetry:
