@@ -71,7 +71,8 @@ def settled(visible: Series, fps: float) -> npt.NDArray[np.bool_]:
     """Return the frames of a looping clip at which the face has been fully in the picture for ``SETTLE_S``."""
     twice = np.concatenate([visible, visible]) >= FULLY
     since = np.arange(len(twice)) - np.maximum.accumulate(np.where(twice, -1, np.arange(len(twice))))
-    return since[len(visible) :] > SETTLE_S * fps
+    long_enough: npt.NDArray[np.bool_] = since[len(visible) :] > SETTLE_S * fps
+    return long_enough
 
 
 def delays(times_s: Series, expected: npt.NDArray[np.bool_], given: npt.NDArray[np.bool_]) -> tuple[float, ...]:

@@ -68,7 +68,7 @@ class FrameMeters:
         for stage, (times, values) in list(self._stages.items()):
             recent = values.values()[_recent(times.values(), now_ns)]
             if recent.size:
-                p50_ms, p99_ms = np.percentile(recent, (50, 99))
+                p50_ms, p99_ms = np.percentile(recent.astype(np.float64), (50, 99))
                 summary[stage] = {"p50_ms": round(float(p50_ms), 2), "p99_ms": round(float(p99_ms), 2)}
         return summary
 
