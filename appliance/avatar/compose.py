@@ -8,7 +8,7 @@ import numpy as np
 from appliance import settings
 from appliance.avatar import idle, neutral, smoothing
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
-from appliance.avatar.mood import read_mood
+from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
 from appliance.avatar.smoothing import Smoothed
 from appliance.face.gaze import eye_look
@@ -44,6 +44,7 @@ class Memory:
     session: str = ""
     neutral: Neutral | None = None
     smoothed: Smoothed | None = None
+    mood: Mood | None = None
     left: Float32 = field(default_factory=_REST.copy)  # the last values before the face went
     left_ns: int = 0
 
@@ -80,14 +81,16 @@ def compose(memory: Memory, face: Face, voice: Voice | None, options: settings.A
         moved, memory = _live(memory, face, face.expression, options)
     else:
         moved, memory = _alone(memory, face, options)
-    memory = replace(memory, sequence=memory.sequence + 1)
-    return _state(memory, face, voice, moved), memory
+    mood = feel(memory.mood, read_mood(np.clip(moved[_SHAPES], 0, 1)), face.captured_ns)
+    memory = replace(memory, sequence=memory.sequence + 1, mood=mood)
+    return _state(memory.sequence, face, voice, moved, mood), memory
 
 
 def _live(memory: Memory, face: Face, expression: Expression, options: settings.Avatar) -> tuple[Float32, Memory]:
-    known, at_ns = memory.neutral, face.captured_ns
+    at_ns = face.captured_ns
     measured = neutral.measure(expression.blendshapes, expression.gaze)
-    known = neutral.meet(measured, at_ns) if known is None else neutral.learn(known, measured, at_ns)
+    well = neutral.seen_well(expression.head, face.confidence)
+    known = neutral.learn(memory.neutral or neutral.meet(at_ns), measured, at_ns, well)
     target = _gather(expression.head, *neutral.calibrate(measured, known))
     smoothed = _smooth(memory.smoothed, target / _SPAN, at_ns, options)
     moved = smoothed.value * _SPAN
@@ -121,7 +124,7 @@ def _gather(head: HeadPose, blendshapes: Float32, gaze: Gaze) -> Float32:
     return np.concatenate([blendshapes, np.asarray(rest, np.float32)])
 
 
-def _state(memory: Memory, face: Face, voice: Voice | None, moved: Float32) -> AvatarState:
+def _state(sequence: int, face: Face, voice: Voice | None, moved: Float32, mood: Mood) -> AvatarState:
     rotation = moved[_ROTATION] / max(float(np.linalg.norm(moved[_ROTATION])), 1e-6)
     x, y, z, w = (float(part) for part in rotation)
     right, up, back = (float(part) for part in moved[_POSITION])
@@ -131,7 +134,7 @@ def _state(memory: Memory, face: Face, voice: Voice | None, moved: Float32) -> A
     return AvatarState(
         stream=face.camera,
         slot=face.slot,
-        sequence=memory.sequence,
+        sequence=sequence,
         session=face.session,
         state=face.state,
         since_ns=face.since_ns,
@@ -142,7 +145,7 @@ def _state(memory: Memory, face: Face, voice: Voice | None, moved: Float32) -> A
         blendshapes=blendshapes,
         visemes=visemes,
         voice=voice or Voice("", face.captured_ns),
-        mood=read_mood(blendshapes),
+        mood=mood.weights,
         latency_ms=face.latency_ms,
     )
 

@@ -16,7 +16,7 @@ S = 1_000_000_000
 STEP = 33 * MS
 JAW = BLENDSHAPES.index("jawOpen")
 BLINK = BLENDSHAPES.index("eyeBlinkLeft")
-TURNED = HeadPose((0.0, 0.5, 0.0, 0.8660254), (0.1, 0.0, -0.5))
+ASIDE = HeadPose((0.0, -0.1305262, 0.0, 0.9914449), (0.1, 0.0, -0.5))  # 15 degrees
 
 
 def weights(**named: float) -> Float32:
@@ -26,7 +26,7 @@ def weights(**named: float) -> Float32:
     return values
 
 
-def face(at_ns: int, shapes: Float32 | None, session: str = "abc", head: HeadPose = TURNED) -> Face:
+def face(at_ns: int, shapes: Float32 | None, session: str = "abc", head: HeadPose = ASIDE) -> Face:
     expression = None if shapes is None else Expression(shapes, head, Gaze((10.0, -5.0), (12.0, -5.0)))
     state = TrackingState.TRACKING if expression else TrackingState.LOST
     return Face("cam0", 0, session, state, 0, 1.0, at_ns, expression)
@@ -70,7 +70,7 @@ def test_a_new_visitor_is_learnt_anew() -> None:
     states = play([*first, *second, *wide])
 
     assert states[len(first) - 1].blendshapes[JAW] < 0.02
-    assert states[-1].blendshapes[JAW] == pytest.approx(0.28, abs=0.01)
+    assert states[-1].blendshapes[JAW] == pytest.approx(0.28, abs=0.02)
 
 
 def test_a_lost_face_relaxes_within_half_a_second() -> None:
