@@ -45,7 +45,7 @@ def read_bundle(directory: Path, file: Path, say: Say) -> list[str]:
 
 def _contents(file: Path) -> list[tuple[str, bytes]]:
     """Read every member, none by a path of its own; nothing is written before all of it is read."""
-    known = {f"{name}{manifest.load(name).source.suffix}": name for name in manifest.names()}
+    known = {source_path(Path(), manifest.load(name)).name: name for name in manifest.names()}
     contents = []
     try:
         with tarfile.open(file, mode="r:") as archive:

@@ -4,6 +4,7 @@ The batch dimension is free. A network's ``head`` names what is written after it
 the outputs are those its manifest promises.
 """
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,12 +22,10 @@ IRIS_POINTS = 5
 EYELID_POINTS = 16  # an eye's first sixteen points are its lids: their mean depth is the iris's
 
 
-def convert(source: Path, model: manifest.Model) -> onnx.ModelProto:
+def convert(source: Path, model: manifest.Model | manifest.TaskModel) -> onnx.ModelProto:
     """Convert one file to the inputs and outputs that its manifest promises."""
     conversion = Conversion(read_network(source))
-    (image,) = conversion.network.inputs
-    (input_name,) = model.inputs
-    conversion.put(image, input_name, Layout.CHANNELS_FIRST)
+    _put_input(conversion, source, model)
     writers = {**WRITERS, **CUSTOM_WRITERS}
     for operator in conversion.network.operators:
         if operator.name not in writers:
@@ -34,6 +33,16 @@ def convert(source: Path, model: manifest.Model) -> onnx.ModelProto:
         writers[operator.name](conversion, operator)
     HEADS[model.head](conversion)
     return conversion.graph.model(model.name, model.inputs, model.outputs)
+
+
+def _put_input(conversion: Conversion, source: Path, model: manifest.Model | manifest.TaskModel) -> None:
+    ((name, (_, *sizes)),) = model.inputs.items()
+    layout = Layout.CHANNELS_FIRST if len(sizes) == 3 else Layout.PLAIN
+    expected = (1, *sizes[1:], sizes[0]) if layout is Layout.CHANNELS_FIRST else (1, *sizes)
+    shapes = [conversion.tensor(index).shape for index in conversion.network.inputs]
+    if shapes != [expected]:
+        raise EngineError(f"{source.name} must take {expected}, got {', '.join(map(str, shapes)) or 'nothing'}")
+    conversion.put(conversion.network.inputs[0], name, layout)
 
 
 def _outputs(conversion: Conversion) -> dict[str, int]:
@@ -81,9 +90,32 @@ def _attention_mesh_head(conversion: Conversion) -> None:
     graph.node("Sigmoid", flag, output="presence")
 
 
+def _task_outputs(conversion: Conversion, *counts: int) -> list[str]:
+    """The first outputs, which must be this many numbers each; a task file's have no names worth the word."""
+    indices = conversion.network.outputs[: len(counts)]
+    shapes = [conversion.tensor(index).shape for index in indices]
+    if [math.prod(shape) for shape in shapes] != list(counts):
+        raise EngineError(f"the network must give {', '.join(map(str, counts))} numbers, got the shapes {shapes}")
+    return [conversion.values[index][0] for index in indices]  # a row of numbers reads the same in every layout
+
+
+def _task_landmarks_head(conversion: Conversion) -> None:
+    graph, count = conversion.graph, MESH_POINTS + 2 * IRIS_POINTS
+    points, flag = _task_outputs(conversion, count * 3, 1)
+    graph.node("Reshape", points, graph.integers([-1, count, 3]), output="landmarks")
+    graph.node("Sigmoid", graph.node("Reshape", flag, graph.integers([-1, 1])), output="presence")
+
+
+def _task_blendshapes_head(conversion: Conversion) -> None:
+    (weights,) = _task_outputs(conversion, 52)
+    conversion.graph.node("Reshape", weights, conversion.graph.integers([-1, 52]), output="blendshapes")
+
+
 HEADS: Mapping[str, Callable[[Conversion], None]] = {
     "detector": _detector_head,
     "attention_mesh": _attention_mesh_head,
+    "task_landmarks": _task_landmarks_head,
+    "task_blendshapes": _task_blendshapes_head,
 }
 
 
@@ -91,7 +123,7 @@ def main(arguments: list[str]) -> int:
     """Convert one file in a process of its own, which takes the converter's memory with it when it ends."""
     name, source, target = arguments
     try:
-        onnx.save(convert(Path(source), manifest.load_model(name)), target)
+        onnx.save(convert(Path(source), manifest.find_network(name)), target)
     except EngineError as error:
         print(error, file=sys.stderr)
         return error.exit_status

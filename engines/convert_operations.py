@@ -102,7 +102,8 @@ def _convolve(conversion: Conversion, operator: Operator, weights: Array, group:
     graph = conversion.graph
     inputs = [conversion.name(operator.inputs[0], Layout.CHANNELS_FIRST), graph.constant(weights)]
     inputs += [graph.constant(conversion.constant(index)) for index in operator.inputs[2:]]
-    name = graph.node("Conv", *inputs, group=group, **_window(conversion, operator, weights.shape[2:]))
+    kernel = (weights.shape[2], weights.shape[3])
+    name = graph.node("Conv", *inputs, group=group, **_window(conversion, operator, kernel))
     conversion.put(
         operator.outputs[0],
         conversion.activate(name, options.FusedActivationFunction()),
@@ -111,7 +112,26 @@ def _convolve(conversion: Conversion, operator: Operator, weights: Array, group:
 
 
 def _convolution(conversion: Conversion, operator: Operator) -> None:
+    if conversion.values[operator.inputs[0]][1] is Layout.PLAIN:
+        _project(conversion, operator)
+        return
     _convolve(conversion, operator, conversion.constant(operator.inputs[1]).transpose(0, 3, 1, 2), group=1)
+
+
+def _project(conversion: Conversion, operator: Operator) -> None:
+    """A 1 x 1 convolution of what is no picture: every row of values times the weights."""
+    graph, options = conversion.graph, operator.options
+    weights = conversion.constant(operator.inputs[1])
+    if weights.shape[1:3] != (1, 1) or (options.StrideH(), options.StrideW()) != (1, 1):
+        raise EngineError(f"a convolution of kernel {weights.shape} where no picture is, is not known to the converter")
+    name = graph.node("MatMul", conversion.name(operator.inputs[0], Layout.PLAIN), graph.constant(weights[:, 0, 0].T))
+    for bias in operator.inputs[2:]:
+        name = graph.node("Add", name, graph.constant(conversion.constant(bias)))
+    conversion.put(
+        operator.outputs[0],
+        conversion.activate(name, options.FusedActivationFunction()),
+        Layout.PLAIN,
+    )
 
 
 def _depthwise_convolution(conversion: Conversion, operator: Operator) -> None:
@@ -130,9 +150,16 @@ def _max_pool(conversion: Conversion, operator: Operator) -> None:
     )
 
 
-def _relu(conversion: Conversion, operator: Operator) -> None:
-    name, layout = conversion.values[operator.inputs[0]]
-    conversion.put(operator.outputs[0], conversion.graph.node("Relu", name), layout)
+def _each(*operations: str) -> Writer:
+    """Operations that change each value alone, one after the other."""
+
+    def write(conversion: Conversion, operator: Operator) -> None:
+        name, layout = conversion.values[operator.inputs[0]]
+        for operation in operations:
+            name = conversion.graph.node(operation, name)
+        conversion.put(operator.outputs[0], name, layout)
+
+    return write
 
 
 def _prelu(conversion: Conversion, operator: Operator) -> None:
@@ -162,7 +189,8 @@ def _elementwise(operation: str) -> Writer:
             for index in operator.inputs
         ]
         name = conversion.graph.node(operation, *names)
-        name = conversion.activate(name, operator.options.FusedActivationFunction())
+        if operator.options is not None:
+            name = conversion.activate(name, operator.options.FusedActivationFunction())
         conversion.put(operator.outputs[0], name, layout)
 
     return write
@@ -186,29 +214,106 @@ def _reshape(conversion: Conversion, operator: Operator) -> None:
 
 
 def _concatenate(conversion: Conversion, operator: Operator) -> None:
+    if any(index not in conversion.values for index in operator.inputs):
+        _frame(conversion, operator)
+        return
     names = [conversion.name(index, Layout.PLAIN) for index in operator.inputs]
     name = conversion.graph.node("Concat", *names, axis=operator.options.Axis())
     conversion.put(operator.outputs[0], name, Layout.PLAIN)
 
 
-def _whole_slice(conversion: Conversion, operator: Operator) -> None:
-    """A slice that takes everything, which is all that our networks have."""
-    source, target = (conversion.tensor(index).shape for index in (operator.inputs[0], operator.outputs[0]))
-    if source != target or any(conversion.constant(operator.inputs[3]) != 1):
-        raise EngineError(f"STRIDED_SLICE from {source} to {target} is not known to the converter")
-    conversion.values[operator.outputs[0]] = conversion.values[operator.inputs[0]]
+def _frame(conversion: Conversion, operator: Operator) -> None:
+    """Put constants before and after one activation: zeros around it, then a sum, whatever the batch."""
+    active = [index for index in operator.inputs if index in conversion.values]
+    if len(active) != 1:
+        raise EngineError("constants are concatenated with one activation only")
+    axis, graph = operator.options.Axis(), conversion.graph
+    parts = [
+        np.zeros(conversion.tensor(index).shape, np.float32) if index in active else conversion.constant(index)
+        for index in operator.inputs
+    ]
+    widths = np.zeros((2, parts[0].ndim), np.int64)
+    position = operator.inputs.index(active[0])
+    widths[:, axis] = [sum(part.shape[axis] for part in side) for side in (parts[:position], parts[position + 1 :])]
+    name = conversion.name(active[0], Layout.PLAIN)
+    name = graph.node("Pad", name, graph.integers(widths.reshape(-1)), mode="constant")
+    name = graph.node("Add", name, graph.constant(np.concatenate(parts, axis)))
+    conversion.put(operator.outputs[0], name, Layout.PLAIN)
+
+
+def _reduce(operation: str) -> Writer:
+    def write(conversion: Conversion, operator: Operator) -> None:
+        graph = conversion.graph
+        rank = len(conversion.tensor(operator.inputs[0]).shape)
+        axes = [int(axis) % rank for axis in np.ravel(conversion.constant(operator.inputs[1]))]
+        if 0 in axes:
+            raise EngineError(f"{operator.name} over the batch is not known to the converter")
+        name, keep = conversion.name(operator.inputs[0], Layout.PLAIN), int(operator.options.KeepDims())
+        if operation == "ReduceSum":  # the one reduction whose axes are an input in this version of ONNX
+            name = graph.node(operation, name, graph.integers(axes), keepdims=keep)
+        else:
+            name = graph.node(operation, name, axes=axes, keepdims=keep)
+        conversion.put(operator.outputs[0], name, Layout.PLAIN)
+
+    return write
+
+
+def _transpose(conversion: Conversion, operator: Operator) -> None:
+    order = [int(axis) for axis in conversion.constant(operator.inputs[1])]
+    if order[0]:
+        raise EngineError(f"TRANSPOSE to {order} moves the batch, which is not known to the converter")
+    name = conversion.graph.node("Transpose", conversion.name(operator.inputs[0], Layout.PLAIN), perm=order)
+    conversion.put(operator.outputs[0], name, Layout.PLAIN)
+
+
+def _squared_difference(conversion: Conversion, operator: Operator) -> None:
+    _elementwise("Sub")(conversion, operator)
+    name, layout = conversion.values[operator.outputs[0]]
+    conversion.put(operator.outputs[0], conversion.graph.node("Mul", name, name), layout)
+
+
+def _slice(conversion: Conversion, operator: Operator) -> None:
+    """A slice in steps of one. The file's batch is one: what takes it out of the batch leaves it in ours."""
+    options = operator.options
+    begin, end, steps = (conversion.constant(index) for index in operator.inputs[1:])
+    shape = conversion.tensor(operator.inputs[0]).shape
+    unknown = options.ShrinkAxisMask() > 1 or options.EllipsisMask() or options.NewAxisMask()
+    if unknown or any(steps != 1) or min(*begin, *end) < 0:
+        raise EngineError(f"STRIDED_SLICE of {shape} in steps, from the end or to other axes is not known")
+    cut = []
+    for axis, size in enumerate(shape):
+        low = 0 if options.BeginMask() >> axis & 1 else int(begin[axis])
+        high = size if options.EndMask() >> axis & 1 else int(end[axis])
+        if axis and (low, high) != (0, size):
+            cut.append((low, high, axis))
+    if not cut:
+        conversion.values[operator.outputs[0]] = conversion.values[operator.inputs[0]]
+        return
+    bounds = [conversion.graph.integers(column) for column in zip(*cut, strict=True)]
+    name = conversion.graph.node("Slice", conversion.name(operator.inputs[0], Layout.PLAIN), *bounds)
+    conversion.put(operator.outputs[0], name, Layout.PLAIN)
 
 
 WRITERS: Mapping[str, Writer] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _depthwise_convolution,
     "MAX_POOL_2D": _max_pool,
-    "RELU": _relu,
+    "RELU": _each("Relu"),
     "PRELU": _prelu,
+    "LOGISTIC": _each("Sigmoid"),
+    "NEG": _each("Neg"),
+    "SQRT": _each("Sqrt"),
+    "RSQRT": _each("Sqrt", "Reciprocal"),
     "ADD": _elementwise("Add"),
+    "SUB": _elementwise("Sub"),
     "MUL": _elementwise("Mul"),
+    "DIV": _elementwise("Div"),
+    "SQUARED_DIFFERENCE": _squared_difference,
+    "MEAN": _reduce("ReduceMean"),
+    "SUM": _reduce("ReduceSum"),
     "PAD": _pad,
     "RESHAPE": _reshape,
+    "TRANSPOSE": _transpose,
     "CONCATENATION": _concatenate,
-    "STRIDED_SLICE": _whole_slice,
+    "STRIDED_SLICE": _slice,
 }

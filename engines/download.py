@@ -12,6 +12,7 @@ from engines.manifest import Wheel
 Say = Callable[[str], None]
 
 FETCH_COMMAND = "appliance models fetch"
+TASK_COMMAND = f"{FETCH_COMMAND} --task FILE"
 OFFLINE_CURE = f"or carry a bundle from a machine with a network: {FETCH_COMMAND} --bundle FILE"
 DOWNLOAD_LIMIT_S = 1800
 

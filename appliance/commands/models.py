@@ -10,13 +10,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from appliance.settings import Settings
-from engines import fetch, manifest
+from engines import fetch, manifest, task_file
 from engines.bundle import read_bundle, write_bundle
 
 EXAMPLE = """\
 appliance models fetch
 appliance models fetch --bundle models.tar
+appliance models fetch --task face_landmarker.task
 appliance models list --json"""
+
+_OPTIONAL = "optional: fetch --task FILE"
+_BROUGHT = {"ready": "your task file", "absent": _OPTIONAL, "corrupt": _OPTIONAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +32,24 @@ class Row:
     bytes: int
     source: str
     licence: str
-    sha256: str  # of the file as published
+    sha256: str  # of the file as published; empty where its owner has not brought it
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``appliance models``."""
     parser.add_argument("action", choices=("fetch", "list"), help="fetch what is missing, or list what there is")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--bundle",
         type=Path,
         metavar="FILE",
         help="fetch: take the models from this tar file; where there is none, fetch from the network and write it",
+    )
+    source.add_argument(
+        "--task",
+        type=Path,
+        metavar="FILE",
+        help="fetch: take the second model set from your own copy of MediaPipe's face_landmarker.task",
     )
     parser.add_argument("--json", action="store_true", help="list: print JSON instead of a table")
 
@@ -49,30 +60,36 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "list":
         _print(rows(directory), as_json=arguments.json)
         return 0
+    _say(f"ready in {directory}: {', '.join(_fetch(arguments, directory))}")
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace, directory: Path) -> list[str]:
+    if arguments.task is not None:
+        return task_file.take(directory, arguments.task, _say)
     names = manifest.names()
     if arguments.bundle is not None and arguments.bundle.exists():
-        names = read_bundle(directory, arguments.bundle, _say)
-    else:
-        fetch.ensure(directory, names, _say)
-        if arguments.bundle is not None:
-            write_bundle(directory, names, arguments.bundle, _say)
-            _say(f"wrote {arguments.bundle}")
-    _say(f"ready in {directory}: {', '.join(names)}")
-    return 0
+        return read_bundle(directory, arguments.bundle, _say)
+    fetch.ensure(directory, names, _say)
+    if arguments.bundle is not None:
+        write_bundle(directory, names, arguments.bundle, _say)
+        _say(f"wrote {arguments.bundle}")
+    return names
 
 
 def rows(directory: Path) -> list[Row]:
     """What lies in a models folder."""
-    return [_row(directory, name) for name in manifest.names()]
+    return [_row(directory, name) for name in manifest.names() + manifest.task_names()]
 
 
 def _row(directory: Path, name: str) -> Row:
-    entry = manifest.load(name)
+    entry = manifest.find(name)
     path = fetch.file_path(directory, entry)
     present = path.is_file()
     state = "ready" if fetch.is_ready(directory, name) else "corrupt" if present else "absent"
     size = path.stat().st_size if present else 0
-    return Row(name, state, size, str(entry.source.wheel), entry.licence, entry.source.sha256)
+    source = _BROUGHT[state] if isinstance(entry, manifest.TaskModel) else str(entry.source.wheel)
+    return Row(name, state, size, source, entry.licence, fetch.published_sha256(directory, entry))
 
 
 def _print(listed: list[Row], as_json: bool) -> None:

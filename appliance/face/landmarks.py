@@ -14,11 +14,11 @@ MODEL = "face_landmarks"
 
 
 class LandmarkReader:
-    """The landmark network, called once for all faces of all cameras."""
+    """A landmark network of 478 points, called once for all faces of all cameras."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, model: str = MODEL) -> None:
         self._runner = runner
-        self._preprocessing = manifest.load_model(MODEL).preprocessing
+        self._preprocessing = manifest.picture_preprocessing(model)
         size = self._preprocessing.size_px
         self._batch = np.zeros((1, 3, size, size), np.float32)
 
