@@ -11,6 +11,7 @@ from appliance.avatar.channels import BLENDSHAPES, VISEMES
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
 from appliance.avatar.smoothing import Smoothed
+from appliance.face import bones
 from appliance.face.gaze import eye_look
 from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
 
@@ -89,7 +90,7 @@ def compose(memory: Memory, face: Face, voice: Voice | None, options: settings.A
 def _live(memory: Memory, face: Face, expression: Expression, options: settings.Avatar) -> tuple[Float32, Memory]:
     at_ns = face.captured_ns
     measured = neutral.measure(expression.blendshapes, expression.gaze)
-    well = neutral.seen_well(expression.head, face.confidence)
+    well = bones.seen_well(expression.head, face.confidence)
     known = neutral.learn(memory.neutral or neutral.meet(at_ns), measured, at_ns, well)
     target = _gather(expression.head, *neutral.calibrate(measured, known))
     smoothed = _smooth(memory.smoothed, target / _SPAN, at_ns, options)

@@ -9,13 +9,11 @@ just come looks at the screen most of the time, so the middle of that is straigh
 """
 
 from dataclasses import dataclass, field, replace
-from math import asin, atan2, degrees
 
 import numpy as np
 
 from appliance.avatar.channels import BLENDSHAPES
-from appliance.face.headpose import rotation_matrix
-from appliance.values import Float32, Gaze, HeadPose
+from appliance.values import Float32, Gaze
 
 _SHAPES, _GAZE = slice(0, 52), slice(52, 56)
 _UPPER = np.array([name.startswith(("eye", "brow")) for name in BLENDSHAPES])  # these go both ways from rest
@@ -30,9 +28,6 @@ _DRIFT_WITHIN = np.float32(0.12)  # while the face is this near to it;
 _SINK_PER_S = 0.05  # but what only adds to rest shows it from above, so down is the faster way,
 _FALL_PER_S = 0.2  # and from any height: who laughed all along is known in the end
 _STILL = np.float32(0.03)  # a face at rest is never quite still: so much above its rest is rest
-
-_SURE = 0.6  # less confidence than this teaches nothing
-_TURNED_DEG, _NODDED_DEG = 25.0, 20.0  # nor does a face seen from farther aside
 
 _GAZE_SPAN_DEG = 30.0
 _FARTHEST = 12 / _GAZE_SPAN_DEG  # who looks farther aside than this does look aside
@@ -63,21 +58,13 @@ def measure(weights: Float32, gaze: Gaze) -> Float32:
     return np.concatenate([weights, angles / np.float32(_GAZE_SPAN_DEG)])
 
 
-def seen_well(head: HeadPose, confidence: float) -> bool:
-    """Whether a face is clear, and seen from near enough its front, to learn its rest from."""
-    x_m, y_m, z_m = -np.asarray(head.position_m) @ rotation_matrix(head.rotation)  # the camera as the head has it
-    yaw_deg = degrees(atan2(x_m, z_m))
-    pitch_deg = degrees(asin(y_m / max(float(np.hypot(np.hypot(x_m, y_m), z_m)), 1e-9)))
-    return confidence >= _SURE and abs(yaw_deg) <= _TURNED_DEG and abs(pitch_deg) <= _NODDED_DEG
-
-
 def meet(at_ns: int) -> Neutral:
     """Begin with a new visitor, of whom nothing is known yet."""
     return Neutral(at_ns - round(_LONGEST_STEP_S * 1e9))
 
 
 def learn(neutral: Neutral, measured: Float32, at_ns: int, well: bool) -> Neutral:
-    """Take one more measurement into account; one that was not ``seen_well`` says nothing.
+    """Take one more measurement into account; one of a face that was not ``bones.seen_well`` says nothing.
 
     For ten seconds of a well seen face the rest follows a low quantile of the time spent at each
     weight, so that a laugh on arrival is unlearnt when a third as much time without it has

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from appliance import settings
+from appliance.face import bones
 from appliance.face import slots as seats
 from appliance.face.detector import Detector
 from appliance.face.expression import ExpressionReader
 from appliance.face.landmarks import LandmarkReader
-from appliance.face.slots import Slot
+from appliance.face.slots import Slot, Waiting
 from appliance.values import Expression, Face, Frame, Image, Landmarks, Region
+
+_CHALLENGER = -1  # in the place of a slot's index
 
 
 @dataclass(slots=True)
@@ -20,14 +23,17 @@ class _Watched:
     camera: settings.Camera
     slots: tuple[Slot, ...]
     scanned_ns: int = 0
+    waiting: tuple[Waiting, ...] = ()  # who stands there and has no slot
+    challenger: Waiting | None = None  # who may take a slot from its holder, if this picture shows a face there
     expressions: dict[int, Expression] = field(default_factory=dict)  # the latest, by slot
 
 
 class Tracker:
     """Follows the people before every camera, one slot a person.
 
-    The detector searches the whole picture only while a slot is free; a held face is followed
-    from its own landmarks. All faces of all cameras share one call of the landmark network.
+    The detector searches the whole picture only while nobody is held, and twice a second for who
+    else is there; a held face is followed from its own landmarks. All faces of all cameras share one
+    call of the landmark network.
     """
 
     def __init__(
@@ -59,8 +65,11 @@ class Tracker:
         watched = self._watched[frame.camera]
         if frame.image is None or not seats.wants_detection(watched.slots, watched.scanned_ns, frame.captured_ns):
             return
-        watched.scanned_ns = frame.captured_ns
-        watched.slots = seats.seat(watched.slots, self._detector.find(frame.image))
+        now_ns = watched.scanned_ns = frame.captured_ns
+        detections = self._detector.find(frame.image)
+        watched.slots = seats.seat(watched.slots, detections, now_ns)
+        watched.waiting = seats.wait(watched.waiting, watched.slots, detections, now_ns)
+        watched.challenger = seats.challenger(watched.waiting, now_ns)
 
     def _follow(self, frames: Sequence[Frame]) -> None:
         looks = [
@@ -69,20 +78,24 @@ class Tracker:
             for slot in self._watched[frame.camera].slots
             if frame.image is not None and slot.looking and slot.region is not None
         ]
+        looks += [
+            (frame, _CHALLENGER, frame.image, challenger.region)
+            for frame in frames
+            if frame.image is not None and (challenger := self._watched[frame.camera].challenger)
+        ]
         found = self._look([(image, region) for _, _, image, region in looks])
         seen = {(frame.camera, index): landmarks for (frame, index, _, _), landmarks in zip(looks, found, strict=True)}
         for frame in frames:
             watched = self._watched[frame.camera]
             now_ns = frame.captured_ns
-            watched.slots = seats.part(
-                [
-                    seats.follow(slot, seen[frame.camera, slot.index], now_ns)
-                    if (frame.camera, slot.index) in seen
-                    else seats.doubt(slot, now_ns)
-                    for slot in watched.slots
-                ],
-                now_ns,
-            )
+            followed = [
+                seats.follow(slot, seen[frame.camera, slot.index], now_ns)
+                if (frame.camera, slot.index) in seen
+                else seats.doubt(slot, now_ns)
+                for slot in watched.slots
+            ]
+            challenged = _challenged(watched, followed, seen.get((frame.camera, _CHALLENGER)), now_ns)
+            watched.slots = seats.part(challenged, now_ns)
 
     def _look(self, picture_regions: list[tuple[Image, Region]]) -> list[Landmarks]:
         return self._landmarks.read(picture_regions) if picture_regions else []
@@ -90,11 +103,13 @@ class Tracker:
     def _faces(self, frame: Frame, clock: "_Clock") -> list[Face]:
         watched = self._watched[frame.camera]
         waited_ms = max(0.0, (frame.received_ns - frame.captured_ns) / 1e6) if frame.received_ns else 0.0
-        faces = []
+        faces, known = [], []
         for slot in watched.slots:
             expression = self._express(watched, slot, frame)
+            known.append(_recognised(slot, expression, frame.captured_ns))
             clock.stop("expression")
-            faces.append(_face(slot, frame, expression, {"capture": waited_ms, **clock.stages_ms}))
+            faces.append(_face(known[-1], frame, expression, {"capture": waited_ms, **clock.stages_ms}))
+        watched.slots = tuple(known)
         return faces
 
     def _express(self, watched: _Watched, slot: Slot, frame: Frame) -> Expression | None:
@@ -125,6 +140,24 @@ class _Clock:
         now_s = perf_counter()
         self.stages_ms[stage] = (now_s - self._last_s) * 1e3
         self._last_s = now_s
+
+
+def _challenged(watched: _Watched, slots: Sequence[Slot], landmarks: Landmarks | None, now_ns: int) -> Sequence[Slot]:
+    """Let a challenger of whom landmarks were read take a slot; one that is no face waits anew."""
+    challenger, watched.challenger = watched.challenger, None
+    if challenger is None or landmarks is None:
+        return slots
+    watched.waiting = tuple(one for one in watched.waiting if one is not challenger)
+    return seats.replaced(slots, challenger, landmarks, now_ns)
+
+
+def _recognised(slot: Slot, expression: Expression | None, now_ns: int) -> Slot:
+    """Measure now and then, and whenever somebody came back, whose face it is."""
+    if expression is None or slot.landmarks is None or not seats.wants_bones(slot, now_ns):
+        return slot
+    if not bones.seen_well(expression.head, slot.landmarks.presence):
+        return slot
+    return seats.recognise(slot, bones.measure(slot.landmarks.points_px, expression.head), now_ns)
 
 
 def _face(slot: Slot, frame: Frame, expression: Expression | None, latency_ms: Mapping[str, float]) -> Face:

@@ -1,7 +1,6 @@
 """The resting face of a visitor: what is learnt of arrivals of every kind, and how fast."""
 
 from collections.abc import Callable
-from math import cos, radians, sin
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from appliance.avatar import neutral
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.avatar.neutral import Neutral
-from appliance.values import Float32, Gaze, HeadPose
+from appliance.values import Float32, Gaze
 
 S = 1_000_000_000
 SMILE, JAW, LID = (BLENDSHAPES.index(name) for name in ("mouthSmileLeft", "jawOpen", "eyeBlinkLeft"))
@@ -141,28 +140,3 @@ def test_a_clock_that_stands_or_goes_back_changes_nothing() -> None:
 
     assert same.rest == pytest.approx(known.rest, abs=1e-5)
     assert back.rest == pytest.approx(known.rest, abs=1e-5)
-
-
-def turned(yaw_deg: float, pitch_deg: float, x_m: float = 0.0) -> HeadPose:
-    """Turned to the picture's right, or up."""
-    yaw, pitch = radians(yaw_deg) / 2, -radians(pitch_deg) / 2
-    return HeadPose(
-        (sin(pitch) * cos(yaw), cos(pitch) * sin(yaw), -sin(pitch) * sin(yaw), cos(pitch) * cos(yaw)), (x_m, 0, -0.6)
-    )
-
-
-@pytest.mark.parametrize(
-    ("head", "confidence", "well"),
-    [
-        (turned(0, 0), 1.0, True),
-        (turned(0, 0), 0.5, False),
-        (turned(24, 0), 1.0, True),
-        (turned(-26, 0), 1.0, False),
-        (turned(0, 19), 1.0, True),
-        (turned(0, -21), 1.0, False),
-        (turned(-30, 0, x_m=0.6 * 0.577), 1.0, True),  # 30 degrees beside the axis, and turned to the lens
-        (turned(0, 0, x_m=0.6), 1.0, False),
-    ],
-)
-def test_a_face_is_seen_well_from_the_front(head: HeadPose, confidence: float, well: bool) -> None:
-    assert neutral.seen_well(head, confidence) is well

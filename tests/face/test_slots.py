@@ -5,7 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.face.slots import Slot, doubt, follow, part, seat, wants_detection
+from appliance.face.bones import Bones
+from appliance.face.slots import (
+    Slot,
+    Waiting,
+    challenger,
+    doubt,
+    follow,
+    part,
+    recognise,
+    replaced,
+    seat,
+    wait,
+    wants_detection,
+)
 from appliance.values import Detection, Landmarks, TrackingState
 
 MS = 1_000_000
@@ -28,7 +41,7 @@ def landmarks(x_px: float, presence: float = 1.0, y_px: float = 200) -> Landmark
 
 
 def seated(x_px: float, index: int = 0) -> Slot:
-    (slot,) = seat([Slot("cam0", 0)], [detection(x_px)])
+    (slot,) = seat([Slot("cam0", 0)], [detection(x_px)], 0)
     return replace(slot, index=index)
 
 
@@ -72,10 +85,10 @@ def test_a_held_face_is_lost_only_after_a_while(presence: float, away_ms: int, s
 def test_a_visitor_who_went_is_lost_then_absent_then_the_avatar_idles() -> None:
     slot = tracked(300)
     gone_ns = slot.seen_ns
-    seen = {}
+    seen: dict[TrackingState, float] = {}
     for second in np.arange(0, 16, 0.1):
         slot = doubt(slot, gone_ns + int(second * S))
-        seen.setdefault(slot.state, round(second, 1))
+        seen.setdefault(slot.state, round(float(second), 1))
 
     lost, absent, idle = TrackingState.LOST, TrackingState.ABSENT, TrackingState.IDLE
     assert seen == {TrackingState.TRACKING: 0.0, lost: 0.2, absent: 2.0, idle: 12.0}
@@ -86,7 +99,7 @@ def test_a_face_that_comes_back_in_its_place_is_the_same_visitor_at_once() -> No
     before = tracked(300)
     lost = doubt(before, before.seen_ns + S)
 
-    (slot,) = seat([lost], [detection(340)])
+    (slot,) = seat([lost], [detection(340)], before.seen_ns + S)
     slot = follow(slot, landmarks(340), before.seen_ns + S + 33 * MS)
 
     assert (slot.state, slot.session) == (TrackingState.TRACKING, before.session)
@@ -96,7 +109,7 @@ def test_a_face_elsewhere_is_a_new_visitor() -> None:
     before = tracked(300)
     lost = doubt(before, before.seen_ns + S)
 
-    (slot,) = seat([lost], [detection(900)])
+    (slot,) = seat([lost], [detection(900)], before.seen_ns + S)
     slot = follow(slot, landmarks(900), before.seen_ns + S + 33 * MS)
 
     assert slot.state is TrackingState.ACQUIRING
@@ -104,14 +117,14 @@ def test_a_face_elsewhere_is_a_new_visitor() -> None:
 
 
 def test_the_nearest_face_gets_the_only_slot() -> None:
-    (slot,) = seat([Slot("cam0", 0)], [detection(100, width_px=60), detection(500, width_px=120)])
+    (slot,) = seat([Slot("cam0", 0)], [detection(100, width_px=60), detection(500, width_px=120)], 0)
 
     assert slot.region is not None
     assert slot.region.x_px == pytest.approx(500)
 
 
 def test_a_detection_of_a_face_already_held_takes_no_second_slot() -> None:
-    slots = seat([tracked(300), Slot("cam0", 1)], [detection(305)])
+    slots = seat([tracked(300), Slot("cam0", 1)], [detection(305)], 3 * S)
 
     assert [slot.looking for slot in slots] == [True, False]
 
@@ -120,9 +133,145 @@ def test_a_returning_visitor_gets_the_old_slot_though_another_is_free_before_it(
     before = replace(tracked(600), index=1)
     lost = doubt(before, before.seen_ns + S)
 
-    slots = seat([Slot("cam0", 0), lost], [detection(610)])
+    slots = seat([Slot("cam0", 0), lost], [detection(610)], before.seen_ns + S)
 
     assert [slot.looking for slot in slots] == [False, True]
+
+
+def test_the_place_of_a_visitor_who_is_hidden_for_a_moment_is_kept_from_others() -> None:
+    before = tracked(300)
+    lost = doubt(before, before.seen_ns + 200 * MS)
+
+    (soon,) = seat([lost], [detection(900)], before.seen_ns + 900 * MS)
+    (late,) = seat([lost], [detection(900)], before.seen_ns + 1000 * MS)
+
+    assert (soon.looking, late.looking) == (False, True)
+
+
+BONES = np.array([-2.39, -3.06, -1.95, -2.0, -2.97, -3.07], np.float32)
+OTHER = BONES + np.array([0.04, 0.0, 0.05, 0.0, 0.0, 0.0], np.float32)
+
+
+def back_again(before: Slot) -> Slot:
+    """The visitor was away for a second, and somebody stands in the same place."""
+    lost = doubt(before, before.seen_ns + S)
+    (slot,) = seat([lost], [detection(310)], before.seen_ns + S)
+    return follow(slot, landmarks(310), before.seen_ns + S + 33 * MS)
+
+
+@pytest.mark.parametrize(("lengths", "same"), [(BONES, True), (BONES + 0.005, True), (OTHER, False)])
+def test_another_visitor_in_the_same_place_is_a_new_session(lengths: np.ndarray, same: bool) -> None:
+    before = replace(tracked(300), bones=Bones(BONES, 40, 0))
+    slot = back_again(before)
+    for _ in range(25):
+        slot = recognise(slot, lengths, slot.seen_ns + S)
+
+    assert (slot.session == before.session) is same
+    assert slot.state is (TrackingState.TRACKING if same else TrackingState.ACQUIRING)
+    assert slot.back is False
+
+
+def test_who_is_seen_too_briefly_is_taken_for_the_same_visitor() -> None:
+    before = replace(tracked(300), bones=Bones(BONES, 40, 0))
+    slot = back_again(before)
+    for _ in range(19):
+        slot = recognise(slot, OTHER, slot.seen_ns)
+
+    assert (slot.session, slot.back) == (before.session, True)
+
+
+def test_a_visitor_who_stays_keeps_the_session_whatever_is_measured() -> None:
+    slot = before = replace(tracked(300), bones=Bones(BONES, 40, 0))
+    for _ in range(50):
+        slot = recognise(slot, OTHER, slot.seen_ns)
+
+    assert slot.session == before.session
+
+
+def test_an_absent_visitors_bones_are_forgotten() -> None:
+    slot = replace(tracked(300), bones=Bones(BONES, 40, 0))
+    gone = doubt(doubt(slot, slot.seen_ns + S), slot.seen_ns + 2 * S)
+
+    assert (gone.state, gone.bones) == (TrackingState.ABSENT, None)
+
+
+def scans(slots: tuple[Slot, ...], pictures: list[list[Detection]]) -> list[Waiting | None]:
+    """Who may challenge a holder after each of some scans, half a second apart."""
+    waiting: tuple[Waiting, ...] = ()
+    found = []
+    for number, detections in enumerate(pictures):
+        now_ns = 10 * S + number * 500 * MS
+        slots = seat(slots, detections, now_ns)
+        waiting = wait(waiting, slots, detections, now_ns)
+        found.append(challenger(waiting, now_ns))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("widths_px", "challenges"),
+    [
+        ([125] * 8, [False] * 8),  # nearer, but not clearly
+        ([135] * 5, [False, False, False, True, True]),  # 1.5 s
+        ([135, 135, 125, 135, 135, 135, 135], [False] * 6 + [True]),  # clearly nearer again: from the start
+        ([135, 135, 0, 135], [False, False, False, True]),  # one scan missed
+        ([135, 135, 0, 0, 0, 135, 135], [False] * 7),  # went away
+    ],
+)
+def test_a_challenger_is_clearly_nearer_for_a_while(widths_px: list[int], challenges: list[bool]) -> None:
+    pictures = [[detection(300), *([detection(800, width_px=width)] if width else [])] for width in widths_px]
+
+    found = scans((tracked(300),), pictures)
+
+    assert [one is not None for one in found] == challenges
+
+
+def test_the_nearest_of_those_who_wait_challenges_though_all_move() -> None:
+    pictures = [
+        [detection(300), detection(700 + 40 * step, width_px=140), detection(1100 - 30 * step, width_px=180)]
+        for step in range(4)
+    ]
+
+    found = scans((tracked(300),), pictures)[-1]
+
+    assert found is not None
+    assert found.region.x_px == pytest.approx(1010)
+
+
+def test_nobody_challenges_while_a_slot_is_free() -> None:
+    slots = (tracked(300), Slot("cam0", 1))
+
+    assert not any(scans(slots, [[detection(300), detection(800, width_px=200)]] * 5))
+
+
+def test_the_farthest_holder_yields_and_the_other_keeps_the_slot() -> None:
+    near = replace(tracked(300, 0), size_px=200)
+    far = replace(tracked(600, 1), size_px=100)
+    waits = Waiting(near.region or pytest.fail("no region"), 0, 9 * S, 0)
+
+    slots: tuple[Slot, ...] = replaced((near, far), waits, landmarks(900), 9 * S)
+
+    assert slots[0] == near
+    assert slots[1].state is TrackingState.ACQUIRING
+    assert slots[1].session not in ("", far.session)
+    assert slots[1].region is not None
+    assert slots[1].region.x_px == pytest.approx(900)
+
+
+def test_a_challenger_that_is_no_face_takes_no_slot() -> None:
+    holder = tracked(300)
+    waits = Waiting(holder.region or pytest.fail("no region"), 0, 9 * S, 0)
+
+    assert replaced((holder,), waits, landmarks(900, presence=0.5), 9 * S) == (holder,)
+
+
+def test_a_holder_who_walks_away_unseen_by_the_detector_is_known_to_be_far() -> None:
+    (slot,) = seat([tracked(300)], [detection(300)], 3 * S)
+    small = landmarks(300)
+    small.points_px[0, :2], small.points_px[1, :2] = (280, 180), (320, 220)
+
+    far = follow(slot, small, 4 * S)
+
+    assert far.size_px < 0.6 * slot.size_px
 
 
 def test_two_slots_that_follow_one_face_part_and_the_older_keeps_it() -> None:
@@ -134,7 +283,7 @@ def test_two_slots_that_follow_one_face_part_and_the_older_keeps_it() -> None:
 
 
 def test_people_who_pass_each_other_at_a_distance_keep_their_slots() -> None:
-    slots = (tracked(300, 0), tracked(700, 1))
+    slots: tuple[Slot, ...] = (tracked(300, 0), tracked(700, 1))
     sessions = [slot.session for slot in slots]
     for step in range(41):  # they swap sides, one above the other as when one stands behind
         now_ns = 3 * S + step * 33 * MS
@@ -151,8 +300,9 @@ def test_people_who_pass_each_other_at_a_distance_keep_their_slots() -> None:
     ("looking", "since_scan_ms", "wanted"),
     [
         ([False], 1, True),  # nobody is held: every picture
-        ([True], 5000, False),  # every slot is taken: never
-        ([True, False], 100, False),  # room for more: now and then
+        ([True], 499, False),  # somebody is held: now and then, whether there is room for more
+        ([True], 500, True),  # or somebody else may be nearer
+        ([True, False], 100, False),
         ([True, False], 500, True),
     ],
 )

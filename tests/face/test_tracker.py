@@ -33,7 +33,7 @@ def scene(*heads: tuple[Image, float, float]) -> Image:
     picture = np.full((*SIZE, 3), 120, np.uint8)
     for image, x, y in heads:
         left, top = round(x), round(y)
-        right, bottom = min(left + HEAD_PX, SIZE[1]), min(top + HEAD_PX, SIZE[0])
+        right, bottom = min(left + image.shape[1], SIZE[1]), min(top + image.shape[0], SIZE[0])
         if right > max(left, 0):
             picture[top:bottom, max(left, 0) : right] = image[: bottom - top, max(-left, 0) : right - left]
     return picture
@@ -138,3 +138,73 @@ def test_a_picture_of_one_pixel_and_a_black_one_hold_no_face(desk: Settings) -> 
     seen = play(tracker, iter([np.zeros((1, 1, 3), np.uint8), np.zeros((720, 1280, 3), np.uint8)]))
 
     assert [faces[0].state for faces in seen] == [TrackingState.ABSENT] * 2
+
+
+def sized(head: Image, wide: float, high: float) -> Image:
+    """The same head nearer or farther; another person's where the two differ."""
+    size = (round(HEAD_PX * wide), round(HEAD_PX * high))
+    return np.asarray(cv2.resize(head, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def test_another_visitor_in_the_same_place_within_two_seconds_is_a_new_session(head: Image, desk: Settings) -> None:
+    tracker = tracker_for(desk, Camera("cam0", "file:x"))
+    first = play(tracker, (scene((head, 400, 200)) for _ in range(45)))
+    play(tracker, (scene() for _ in range(20)), start=46)
+
+    then = play(tracker, (scene((sized(head, 0.95, 1.15), 410, 180)) for _ in range(30)), start=66)
+
+    sessions = [faces[0].session for faces in then]
+    assert sessions[0] == first[-1][0].session
+    assert sessions[-1] not in ("", first[-1][0].session)
+    assert len(set(sessions)) == 2
+    assert then[-1][0].state is TrackingState.ACQUIRING
+
+
+def test_a_visitor_who_comes_back_nearer_and_aside_keeps_the_session(head: Image, desk: Settings) -> None:
+    tracker = tracker_for(desk, Camera("cam0", "file:x"))
+    first = play(tracker, (scene((head, 400, 200)) for _ in range(45)))
+    play(tracker, (scene() for _ in range(20)), start=46)
+
+    then = play(tracker, (scene((sized(head, 1.4, 1.4), 340, 150)) for _ in range(30)), start=66)
+
+    assert {faces[0].session for faces in then} == {first[-1][0].session}
+
+
+def test_who_is_clearly_nearer_for_a_while_takes_the_slot_once(head: Image, desk: Settings) -> None:
+    tracker = tracker_for(desk, Camera("cam0", "file:x"))
+    near = sized(head, 1.5, 1.5)
+    alone = play(tracker, (scene((head, 100, 150)) for _ in range(40)))
+
+    joined = play(tracker, (scene((head, 100, 150), (near, 700, 200)) for _ in range(120)), start=41)
+
+    places = [nose_x(faces[0]) > 0 for faces in joined]
+    assert not any(places[:40])  # a second and a third
+    assert all(places[75:])  # two and a half: patience and a scan
+    assert len({alone[-1][0].session, *(faces[0].session for faces in joined)}) == 2
+
+
+def test_who_passes_by_nearer_for_a_moment_takes_no_slot(head: Image, desk: Settings) -> None:
+    tracker = tracker_for(desk, Camera("cam0", "file:x"))
+    near = sized(head, 1.5, 1.5)
+    play(tracker, (scene((head, 100, 150)) for _ in range(40)))
+
+    passing = play(tracker, (scene((head, 100, 150), (near, 1200 - 20 * step, 200)) for step in range(35)), start=41)
+
+    assert len({faces[0].session for faces in passing}) == 1
+    assert all(nose_x(faces[0]) < 0 for faces in passing)
+
+
+def test_three_people_before_two_slots_do_not_flicker(head: Image, desk: Settings) -> None:
+    tracker = tracker_for(desk, Camera("cam0", "file:x", faces=2))
+    other, near = np.ascontiguousarray(head[:, ::-1]), sized(head, 1.15, 1.15)
+    rng = np.random.default_rng(1)
+
+    def three() -> Iterator[Image]:
+        for _ in range(150):
+            x, y = rng.integers(0, 20, 2)
+            yield scene((head, 20 + x, 100), (near, 420 + y, 150), (other, 860 + x, 200 + y))
+
+    seen = play(tracker, three())
+
+    assert len({face.session for faces in seen[5:] for face in faces}) == 2
+    assert [face.state for face in seen[-1]] == [TrackingState.TRACKING] * 2
