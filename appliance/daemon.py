@@ -16,6 +16,7 @@ from appliance.errors import ConfigError
 from appliance.face.detector import Detector
 from appliance.face.expression import ExpressionReader
 from appliance.face.landmarks import LandmarkReader
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TaskExpressionReader
 from appliance.face.tracker import Tracker
 from appliance.health.telemetry import Telemetry
 from appliance.identity import describe
@@ -32,7 +33,10 @@ from engines.fetch import ensure, model_path
 from engines.opening import open_runner
 
 MODELS = ("face_detector", "face_landmarks")
-"""The networks that every daemon runs."""
+"""The networks that a daemon runs, unless it is set to run the second set."""
+
+TASK_MODELS = ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
+"""The networks that a daemon runs with ``engines.face = task``."""
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +52,10 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
     watchdog.status("fetching models")
-    ensure(settings.storage.models, MODELS, log.info)
+    models = TASK_MODELS if settings.engines.face == "task" else MODELS
+    ensure(settings.storage.models, models, log.info)
     meters = FrameMeters(time.monotonic_ns)
-    publisher = AvatarPublisher(settings.broker, settings.device, describe(settings, MODELS))
+    publisher = AvatarPublisher(settings.broker, settings.device, describe(settings, models))
     outlet = Outlet(publisher, meters, started_ns)
     with ExitStack() as parts:
         publisher.start()
@@ -58,7 +63,8 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         ears = _listen(settings, publisher.event, recording, parts)
         cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
         watchdog.status("loading networks")
-        tracker = build_tracker(settings.camera, settings.storage.models, settings.engines.runner)
+        engines = settings.engines
+        tracker = build_tracker(settings.camera, settings.storage.models, engines.runner, engines.face)
         telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, outlet.first_frame_s, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
@@ -72,9 +78,13 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         watchdog.stopping()
 
 
-def build_tracker(cameras: Sequence[Camera], models: Path, runner: str) -> Tracker:
-    """Load the networks of the face stage; they must have been fetched."""
+def build_tracker(cameras: Sequence[Camera], models: Path, runner: str, face: str = "own") -> Tracker:
+    """Load the networks of the face stage, our own or a task file's; they must have been fetched."""
     detector = Detector(open_runner(model_path(models, "face_detector"), runner))
+    if face == "task":
+        task_landmarks = LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL), runner), LANDMARK_MODEL)
+        task_expressions = TaskExpressionReader(open_runner(model_path(models, BLENDSHAPE_MODEL), runner))
+        return Tracker(cameras, detector, task_landmarks, task_expressions)
     landmarks = LandmarkReader(open_runner(model_path(models, "face_landmarks"), runner))
     return Tracker(cameras, detector, landmarks, ExpressionReader())
 

@@ -86,6 +86,7 @@ class Engines:
 
     runner: str = _one_of("auto", "tensorrt", "openvino", "onnxruntime")
     precision: str = _one_of("int8", "fp16", "fp32")
+    face: str = _one_of("own", "task")  # whose networks read faces: ours, or those of a task file its owner brought
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Protocol
 
 from appliance import settings
 from appliance.face import bones
 from appliance.face import slots as seats
 from appliance.face.detector import Detector
-from appliance.face.expression import ExpressionReader
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.slots import Slot, Waiting
-from appliance.values import Expression, Face, Frame, Image, Landmarks, Region
+from appliance.values import Expression, Face, Float32, Frame, Image, Landmarks, Region
 
 _CHALLENGER = -1  # in the place of a slot's index
 
@@ -28,6 +28,20 @@ class _Watched:
     expressions: dict[int, Expression] = field(default_factory=dict)  # the latest, by slot
 
 
+class Expressions(Protocol):
+    """What reads the expression of one face: see ``expression.ExpressionReader.read``."""
+
+    def read(
+        self,
+        points_px: Float32,
+        picture_size_px: tuple[int, int],
+        horizontal_fov_deg: float,
+        previous: Expression | None,
+    ) -> Expression | None:
+        """Read one face; ``None`` when the points are none."""
+        ...
+
+
 class Tracker:
     """Follows the people before every camera, one slot a person.
 
@@ -41,7 +55,7 @@ class Tracker:
         cameras: Sequence[settings.Camera],
         detector: Detector,
         landmarks: LandmarkReader,
-        expressions: ExpressionReader,
+        expressions: Expressions,
     ) -> None:
         self._detector = detector
         self._landmarks = landmarks
