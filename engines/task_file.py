@@ -45,12 +45,19 @@ def take(directory: Path, file: Path, say: Say) -> list[str]:
             source = folder / model.member  # the name that the converter's errors tell
             source.write_bytes(members[model.member])
             say(f"converting {model.name}")
-            made.append((source, source_path(directory, model), convert_aside(folder, model.name, source)))
+            made.append((source, source_path(directory, model), _convert(folder, model, source, file)))
         for source, kept, converted in made:
             kept.parent.mkdir(exist_ok=True)
             source.replace(kept)
             put(converted, directory)
     return [model.name for model in models]
+
+
+def _convert(folder: Path, model: TaskModel, source: Path, file: Path) -> Path:
+    try:
+        return convert_aside(folder, model.name, source)
+    except EngineError as error:
+        raise EngineError(f"{file} must be a whole face_landmarker.task: {error}") from None
 
 
 def _content(file: Path) -> bytes:

@@ -93,6 +93,7 @@ def test_networks_of_other_shapes_are_refused_in_one_line_and_nothing_is_kept(
     with pytest.raises(EngineError, match=message) as raised:
         take(tmp_path / "models", file, print)
 
+    assert str(raised.value).startswith(f"{file} must be a whole face_landmarker.task: ")
     assert "\n" not in str(raised.value)
     assert kept(tmp_path / "models") == []
 
