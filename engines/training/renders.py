@@ -5,6 +5,7 @@ each pixel then meets its triangle exactly and is shaded on its own. ``FaceRende
 renderer.sample(64, rng))`` gives pictures and what is known of them.
 """
 
+# PyTorch is no dependency of the product; where it is missing, so are its types.
 # mypy: ignore-missing-imports
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from engines.training.renders_weights import gaze_deg, lid_weights
 
 OVERSAMPLED = 2  # each way, before the picture is averaged down
 NOWHERE = 2**62
-SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM = 320, 34.0, 0.35
-BARE_LASHES = 0.4  # lashes paler than this do not show
+SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM = 320, 34.0, 0.45
+BARE_LASHES = 0.5  # lashes paler than this do not show
 EYEBALL_BEHIND_CM = 0.08  # the model's corneas are larger than life: lids stay before them
 
 
@@ -49,7 +50,7 @@ class FaceRenderer:
         self._names = tuple(blendshapes)
         self._size_px = size_px
         self._device = torch.device(device)
-        model = faces.load_face(ict, blendshapes)
+        model = faces.load_face(ict, blendshapes, size_px)
         place = self._place
         self._neutral = place(model.neutral_cm)
         shapes = np.concatenate([model.identities_cm, model.expressions_cm])

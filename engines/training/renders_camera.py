@@ -1,5 +1,6 @@
 """What is around the drawn face and before it, and what a camera makes of it all."""
 
+# PyTorch is no dependency of the product; where it is missing, so are its types.
 # mypy: ignore-missing-imports
 import math
 
@@ -11,7 +12,7 @@ from engines.training.renders_shading import Noise, Surface, linear, mix, row, s
 
 EYE_LINE_CM, LENS_APART_CM, LENS_PLANE_CM = 3.6, 3.35, 11.1
 TEMPLE_ASIDE_CM = 7.3
-METERED = 0.7  # how far the camera's exposure follows the light, 0..1
+METERED = 0.85  # how far the camera's exposure follows the light, 0..1
 COARSE_STEPS = (1.0, 1.5, 2.0, 2.6)
 # JPEG's luminance table (ITU T.81, K.1), as its rows' shape: quantisation grows with frequency.
 QUANTISATION_BASE, QUANTISATION_SLOPE = 12.0, 7.0

@@ -29,14 +29,15 @@ PARTS = (  # first quad, quad after the last, material; the eyeballs' inner shel
     (23094, 23894, EYEBALL),
     (25304, 26384, LASHES),
 )
-SPACING_CM = {SKIN: 0.10, MOUTH: 0.2, SOCKET: 0.2, GUMS: 0.15, TEETH: 0.14, EYEBALL: 0.1, LASHES: 0.05}
+USUAL_PX = 256
+SPACING_CM = {SKIN: 0.10, MOUTH: 0.2, SOCKET: 0.2, GUMS: 0.16, TEETH: 0.14, EYEBALL: 0.1, LASHES: 0.05}
 BACK_OF_HEAD = (9230, 11144)
 BACK_SPACING_CM = 0.15  # neck and hair have no fine detail
 EYEBALL_VERTICES = ((21451, 22221), (23021, 23791))  # left, right
 EYEBALL_CENTRES_CM = ((3.12, 3.605, 7.93), (-3.12, 3.605, 7.93))  # of the spheres behind the corneas
 TONGUE_VERTICES = (14062, 17039)
 LASH_STRIPS = ((25351, 25465), (26035, 26149))  # vertices; the others lie close by
-LASHES_PER_CM, LASH_SHARE = 5.0, 0.2
+LASHES_PER_CM, LASH_SHARE, LASH_REACH_CM = 5.0, 0.2, 2.25  # from the eye's centre: the strips are too long
 BROW_DROP_CM = 0.45  # from the landmarks, which run along the brow's upper edge, to its middle
 LEFT_BROW, RIGHT_BROW, OUTER_LIPS = slice(22, 27), slice(17, 22), slice(48, 60)  # of the 68 landmarks
 
@@ -56,8 +57,11 @@ class FaceModel:
     paint: Floats  # v x 4: lips 0..1; along the brow 0..1 from the nose; across it in cm, up; ears 0..1
 
 
-def load_face(path: Path, blendshapes: Sequence[str]) -> FaceModel:
-    """Read ``ict_light.npz`` and order its shapes as ``blendshapes``, ARKit's names; the tongue's is our own."""
+def load_face(path: Path, blendshapes: Sequence[str], size_px: int = USUAL_PX) -> FaceModel:
+    """Read ``ict_light.npz`` and order its shapes as ``blendshapes``, ARKit's names; the tongue's is our own.
+
+    Points are dense enough for a face that fills a picture of ``size_px``.
+    """
     if not path.exists():
         raise EngineError(f"no morphable face at {path}; give the path of ict_light.npz")
     with np.load(path) as file:
@@ -67,7 +71,8 @@ def load_face(path: Path, blendshapes: Sequence[str]) -> FaceModel:
         quads, landmarks = file["faces"].astype(np.int64), file["lm"].astype(np.int64)
     offsets_cm["tongueOut"] = tongue_offsets(neutral_cm, offsets_cm["jawOpen"])
     expressions_cm = np.stack([expression_offsets(name, offsets_cm) for name in blendshapes])
-    triangles, materials, samples, barycentric = sample_surface(neutral_cm, quads)
+    agape_cm = neutral_cm + offsets_cm["jawOpen"] + offsets_cm["tongueOut"]
+    triangles, materials, samples, barycentric = sample_surface(neutral_cm, agape_cm, quads, USUAL_PX / size_px)
     tongue = _tongue_share(neutral_cm, offsets_cm["jawOpen"])[triangles].min(1) > 0
     materials = np.where(tongue & (materials == GUMS), TONGUE, materials)
     paint = paint_vertices(neutral_cm, landmarks)
@@ -96,23 +101,28 @@ def _tongue_share(neutral_cm: Floats, jaw_cm: Floats) -> Floats:
     moves = np.linalg.norm(jaw_cm, axis=1) > 0.3
     of_part = np.zeros(len(neutral_cm), bool)
     of_part[slice(*TONGUE_VERTICES)] = True
+    floor = -4.85 + (0.5 + 0.55 * np.abs(x)) * np.clip((z - 7.8) / 1.3, 0, 1.3)  # below lie the gums
     share = np.clip((z - 4.0) / 5.4, 0, 1)
-    return np.asarray(np.where(inside & moves & of_part & (y > -4.85), share, 0), np.float32)
+    return np.asarray(np.where(inside & moves & of_part & (y > floor), share, 0), np.float32)
 
 
 def tongue_offsets(neutral_cm: Floats, jaw_cm: Floats) -> Floats:
     """Put the tongue out: over the lower teeth and lip, then down."""
     share = _tongue_share(neutral_cm, jaw_cm)
-    forward = 4.3 * share
+    forward = 4.6 * share
     reach = neutral_cm[:, 2] + forward
-    lift = 1.15 * np.clip((reach - 7.5) / 3, 0, 1) - 0.45 * np.maximum(reach - 11.6, 0) ** 2
-    return np.asarray(np.stack([np.zeros_like(forward), lift * (share > 0), forward], axis=1), np.float32)
+    lift = 1.15 * np.clip((reach - 7.5) / 3, 0, 1) - 0.4 * np.maximum(reach - 11.6, 0) ** 2
+    wider = 0.55 * share * neutral_cm[:, 0]
+    return np.asarray(np.stack([wider, lift * (share > 0), forward], axis=1), np.float32)
 
 
-def sample_surface(neutral_cm: Floats, quads: Ints) -> tuple[Ints, Ints, Ints, Floats]:
+def sample_surface(
+    neutral_cm: Floats, agape_cm: Floats, quads: Ints, coarseness: float = 1.0
+) -> tuple[Ints, Ints, Ints, Floats]:
     """Cut the quads into triangles and lay a regular grid of points on each, as dense as its material asks.
 
-    Returns the triangles, their materials, each point's triangle and its barycentric coordinates.
+    Where the widest mouth, ``agape_cm``, stretches them they lie as much closer. Returns the triangles, their
+    materials, each point's triangle and its barycentric coordinates.
     """
     triangles, materials, samples, barycentric = [], [], [], []
     first_triangle = 0
@@ -122,9 +132,9 @@ def sample_surface(neutral_cm: Floats, quads: Ints) -> tuple[Ints, Ints, Ints, F
         spacing_cm = np.full(len(halves), SPACING_CM[material])
         if material == SKIN:
             spacing_cm[2 * BACK_OF_HEAD[0] :] = BACK_SPACING_CM
-        corners_cm = neutral_cm[halves]
-        edges_cm = np.linalg.norm(corners_cm - np.roll(corners_cm, 1, axis=1), axis=2).max(1)
-        steps = np.maximum(np.ceil(edges_cm / spacing_cm), 1).astype(int)
+        corners_cm = np.stack([neutral_cm[halves], agape_cm[halves]])
+        edges_cm = np.linalg.norm(corners_cm - np.roll(corners_cm, 1, axis=2), axis=3).max(axis=(0, 2))
+        steps = np.maximum(np.ceil(edges_cm / (coarseness * spacing_cm)), 1).astype(int)
         for step in np.unique(steps):
             grid = triangle_grid(int(step))
             of_step = np.nonzero(steps == step)[0] + first_triangle
@@ -141,9 +151,11 @@ def sample_surface(neutral_cm: Floats, quads: Ints) -> tuple[Ints, Ints, Ints, F
 
 def _is_hair(neutral_cm: Floats, corners: Ints, barycentric: Floats) -> npt.NDArray[np.bool_]:
     """Which points of the strips that lashes are modelled on are hairs, and which the gaps between."""
-    x_cm = (neutral_cm[corners, 0] * barycentric).sum(1)
+    at_cm = (neutral_cm[corners] * barycentric[..., None]).sum(1)
+    reach_cm = np.min([np.linalg.norm(at_cm - centre, axis=1) for centre in EYEBALL_CENTRES_CM], axis=0)
     of_strip = np.any([(corners[:, 0] >= first) & (corners[:, 0] < end) for first, end in LASH_STRIPS], axis=0)
-    return np.asarray(of_strip & ((x_cm * LASHES_PER_CM) % 1 < LASH_SHARE), np.bool_)
+    hairs = ((at_cm[:, 0] * LASHES_PER_CM) % 1 < LASH_SHARE) & (reach_cm < LASH_REACH_CM)
+    return np.asarray(of_strip & hairs, np.bool_)
 
 
 def triangle_grid(steps: int) -> Floats:

@@ -4,6 +4,7 @@ Colours are linear light from here to the camera. Places are in the average face
 that paint sticks to the skin.
 """
 
+# PyTorch is no dependency of the product; where it is missing, so are its types.
 # mypy: ignore-missing-imports
 from dataclasses import dataclass, field
 
@@ -266,5 +267,5 @@ def _light(surface: Surface, looks: dict[str, Tensor], albedo: Tensor, gloss: Te
         half = functional.normalize(light + view, dim=-1)
         sharp = torch.where(gloss > 2, 220.0, 22.0)
         spot = (normal * half).sum(-1).clamp(min=0) ** sharp * gloss * (facing[..., 0] > 0) * reaching
-        shine = shine + colour * (0.28 * spot)[..., None]
+        shine = shine + colour * (0.2 * spot)[..., None]
     return albedo * total + shine

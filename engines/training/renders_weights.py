@@ -91,7 +91,7 @@ def _expression(blendshapes: Sequence[str], rng: np.random.Generator) -> Floats:
 
 
 def _leaders(rng: np.random.Generator) -> list[str]:
-    count = int(rng.integers(0, 5))
+    count = int(rng.integers(0, 6))
     leaders = [str(family) for family in rng.choice(FAMILIES, count, replace=False)]
     if rng.random() < RARE_SHARE:
         leaders.append(str(rng.choice(RARE)))
