@@ -22,7 +22,7 @@ _LOWER = np.concatenate([~_UPPER, np.zeros(4, bool)])  # these only add to it
 _QUICK_S = 1.0  # so long the rest is at once what was seen so far says
 _LEARNING_S = 10.0  # so long it follows that
 _PACE_S = 0.3  # at this pace, so that nothing jumps
-_LONGEST_STEP_S = 0.1  # one measurement stands for no more time than this
+_LONGEST_STEP_S = 0.1  # one measurement stands for no more time than this, and the first for this
 _DRIFT_PER_S = 0.01  # how fast the rest drifts later, and only
 _DRIFT_WITHIN = np.float32(0.12)  # while the face is this near to it;
 _SINK_PER_S = 0.05  # but what only adds to rest shows it from above, so down is the faster way,
@@ -44,12 +44,12 @@ _LOWEST = np.concatenate([np.full(52, -1), np.full(4, -_FARTHEST)]).astype(np.fl
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
-    """What is known of one visitor's rest; ``rest`` is that of the average face until the visitor was seen."""
+    """What is known of one visitor's rest."""
 
     at_ns: int
     rest: Float32 = field(default_factory=lambda: np.zeros(56, np.float32))  # as ``measure`` gives it
     learnt_s: float = 0.0  # how long the face was seen well
-    seen_s: Float32 | None = None  # 56 x bins: for how long each weight was seen; only while learning
+    seen_s: Float32 | None = None  # 56 x bins: for how long each weight was seen; while learning
 
 
 def measure(weights: Float32, gaze: Gaze) -> Float32:
@@ -64,24 +64,26 @@ def meet(at_ns: int) -> Neutral:
 
 
 def learn(neutral: Neutral, measured: Float32, at_ns: int, well: bool) -> Neutral:
-    """Take one more measurement into account; one of a face that was not ``bones.seen_well`` says nothing.
+    """Take one more measurement into account, of a face that was or was not ``bones.seen_well``.
 
     For ten seconds of a well seen face the rest follows a low quantile of the time spent at each
     weight, so that a laugh on arrival is unlearnt when a third as much time without it has
     passed. Later it drifts after weights that stay near it, so that a chair that sinks or a
-    light that changes is forgotten.
+    light that changes is forgotten. A face not seen well teaches nothing, but for one that was
+    never seen better, as by a camera at the floor: until it is.
     """
     step_s = min(max((at_ns - neutral.at_ns) / 1e9, 0.0), _LONGEST_STEP_S)
-    if not well:
+    if step_s == 0 or (neutral.learnt_s > 0 and not well):
         return replace(neutral, at_ns=at_ns)
     if neutral.learnt_s >= _LEARNING_S:
         return Neutral(at_ns, _drifted(neutral.rest, measured, step_s), neutral.learnt_s)
-    seen_s = _seen(neutral.seen_s, measured, step_s)
+    first = well and neutral.learnt_s == 0
+    seen_s = _seen(None if first else neutral.seen_s, measured, step_s)
     highest = _HIGHEST - _DOUBTED * np.float32(max(1 - neutral.learnt_s / _BELIEVED_S, 0.0))
     goal = np.clip(_quantiles(seen_s), _LOWEST, highest)
     share = 1.0 if neutral.learnt_s < _QUICK_S else step_s / (_PACE_S + step_s)
     rest = (neutral.rest + np.float32(share) * (goal - neutral.rest)).astype(np.float32)
-    return Neutral(at_ns, rest, neutral.learnt_s + step_s, seen_s)
+    return Neutral(at_ns, rest, neutral.learnt_s + well * step_s, seen_s)
 
 
 def calibrate(measured: Float32, neutral: Neutral) -> tuple[Float32, Gaze]:
