@@ -39,6 +39,7 @@ setup(
     extras_require={
         "device": ["pyalsaaudio>=0.11", "systemd-python>=235", "pycuda>=2024.1", "jetson-stats>=4.2"],
         "onnxruntime": ["onnxruntime>=1.20"],
+        "training": ["torch>=2.4", "scipy>=1.11"],
         "test": [
             "pytest>=8",
             "ruff>=0.9",

@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,9 +14,9 @@ from appliance.avatar.compose import Avatar
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ConfigError
 from appliance.face.detector import Detector
-from appliance.face.expression import ExpressionReader
+from appliance.face.expression_network import OWN, OWN_MODEL, NetworkExpressionReader
 from appliance.face.landmarks import LandmarkReader
-from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TaskExpressionReader
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
 from appliance.health.telemetry import Telemetry
 from appliance.identity import describe
@@ -26,17 +26,13 @@ from appliance.publish.meters import FrameMeters
 from appliance.publish.mqtt import AvatarPublisher
 from appliance.publish.outlet import Outlet
 from appliance.recording import Recording
-from appliance.settings import Camera, Settings
+from appliance.settings import Settings
 from appliance.values import Event
 from appliance.watchdog import Watchdog
 from engines.fetch import ensure, model_path
 from engines.opening import open_runner
-
-MODELS = ("face_detector", "face_landmarks")
-"""The networks that a daemon runs, unless it is set to run the second set."""
-
-TASK_MODELS = ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
-"""The networks that a daemon runs with ``engines.face = task``."""
+from engines.own import own_model_path
+from engines.runners import Runner
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +48,7 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
     watchdog.status("fetching models")
-    models = TASK_MODELS if settings.engines.face == "task" else MODELS
+    models = networks(settings)
     ensure(settings.storage.models, models, log.info)
     meters = FrameMeters(time.monotonic_ns)
     publisher = AvatarPublisher(settings.broker, settings.device, describe(settings, models))
@@ -63,8 +59,7 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         ears = _listen(settings, publisher.event, recording, parts)
         cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
         watchdog.status("loading networks")
-        engines = settings.engines
-        tracker = build_tracker(settings.camera, settings.storage.models, engines.runner, engines.face)
+        tracker = build_tracker(settings)
         telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, outlet.first_frame_s, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
@@ -78,15 +73,28 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         watchdog.stopping()
 
 
-def build_tracker(cameras: Sequence[Camera], models: Path, runner: str, face: str = "own") -> Tracker:
-    """Load the networks of the face stage, our own or a task file's; they must have been fetched."""
-    detector = Detector(open_runner(model_path(models, "face_detector"), runner))
-    if face == "task":
-        task_landmarks = LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL), runner), LANDMARK_MODEL)
-        task_expressions = TaskExpressionReader(open_runner(model_path(models, BLENDSHAPE_MODEL), runner))
-        return Tracker(cameras, detector, task_landmarks, task_expressions)
-    landmarks = LandmarkReader(open_runner(model_path(models, "face_landmarks"), runner))
-    return Tracker(cameras, detector, landmarks, ExpressionReader())
+def networks(settings: Settings) -> tuple[str, ...]:
+    """The third-party networks that these settings need: to be fetched."""
+    if settings.engines.face == "task":
+        return ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
+    return ("face_detector", "face_landmarks")
+
+
+def build_tracker(settings: Settings) -> Tracker:
+    """Load the networks of the face stage; they must have been fetched."""
+
+    def opened(path: Path) -> Runner:
+        return open_runner(path, settings.engines.runner)
+
+    models = settings.storage.models
+    detector = Detector(opened(model_path(models, "face_detector")))
+    if settings.engines.face == "task":
+        landmarks = LandmarkReader(opened(model_path(models, LANDMARK_MODEL)), LANDMARK_MODEL)
+        expressions = NetworkExpressionReader(opened(model_path(models, BLENDSHAPE_MODEL)), TASK)
+    else:
+        landmarks = LandmarkReader(opened(model_path(models, "face_landmarks")))
+        expressions = NetworkExpressionReader(opened(own_model_path(OWN_MODEL)), OWN)
+    return Tracker(settings.camera, detector, landmarks, expressions)
 
 
 def _listen(

@@ -15,7 +15,7 @@ from pathlib import Path
 from appliance import settings as config
 from appliance.capture.cameras import without_password
 from appliance.capture.supervisor import Cameras
-from appliance.daemon import MODELS
+from appliance.daemon import networks
 from appliance.errors import ACTIONABLE, CameraError
 from appliance.health.proc import read_proc
 from appliance.listening.ears import Listening
@@ -99,7 +99,7 @@ def power_mode() -> Finding:
 
 def models(settings: Settings) -> Iterator[Finding]:
     """Whether every network is there and whole."""
-    for name in MODELS:
+    for name in networks(settings):
         if is_ready(settings.storage.models, name):
             yield Finding("model", Verdict.FINE, f"{name} is there and whole")
         else:

@@ -7,15 +7,19 @@ import cv2
 import numpy as np
 
 from appliance import __version__
+from appliance.face.expression_network import OWN_MODEL
 from appliance.settings import Settings
 from engines.fetch import file_sha256, model_path
 from engines.opening import choose
+from engines.own import own_model_path
 
 
 def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
     """Versions, cameras, microphones, models and engines, as ``publish.wire.encode_info`` takes them."""
-    folder = settings.storage.models
     runner = choose(settings.engines.runner)
+    files = {name: model_path(settings.storage.models, name) for name in models}
+    if settings.engines.face == "own":
+        files[OWN_MODEL] = own_model_path(OWN_MODEL)
     return {
         "versions": {
             "appliance": __version__,
@@ -36,7 +40,7 @@ def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
             for camera in settings.camera
         ],
         "microphones": [{"name": mic.name, "rate_hz": mic.rate} for mic in settings.microphone],
-        "models": [{"name": name, "sha256": file_sha256(model_path(folder, name))} for name in models],
+        "models": [{"name": name, "sha256": file_sha256(path)} for name, path in files.items()],
         # A CPU gains nothing from fewer bits (README, Decisions): the precision set is the TensorRT engines'.
-        "engines": [{"model": name, "runner": runner, "precision": "fp32"} for name in models],
+        "engines": [{"model": name, "runner": runner, "precision": "fp32"} for name in files],
     }

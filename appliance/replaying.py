@@ -17,7 +17,7 @@ from appliance.values import AvatarState, Frame, Voice
 
 def replay(session: Session, settings: Settings) -> Iterator[AvatarState]:
     """Yield the states of one recorded session; its models must have been fetched."""
-    tracker = build_tracker(settings.camera, settings.storage.models, settings.engines.runner)
+    tracker = build_tracker(settings)
     avatar = Avatar(settings.avatar, settings.camera)
     voices = _voices(session)
     voice = next(voices, None)

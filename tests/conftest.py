@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from brokers import Mosquitto
 
-from appliance.daemon import MODELS
+from appliance.daemon import networks
 from appliance.demo.scene import PHOTOGRAPH, prepare
 from appliance.settings import DESK_DIRECTORY, Settings, from_table
 from engines.fetch import asset_path, ensure
@@ -16,7 +16,7 @@ from engines.fetch import asset_path, ensure
 def desk() -> Settings:
     """The settings of a machine without settings; its models are there."""
     settings = from_table({"storage": {"directory": DESK_DIRECTORY}})
-    ensure(settings.storage.models, (*MODELS, PHOTOGRAPH), print)
+    ensure(settings.storage.models, (*networks(settings), PHOTOGRAPH), print)
     return settings
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from appliance.daemon import MODELS
+from appliance.daemon import networks
 from appliance.errors import ApplianceError
 from appliance.publish.recorder import Recorder, compare
 from appliance.recording import Session, open_session
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Replay; a difference from ``expected.jsonl`` is an error."""
     overrides = [f"storage.directory={settings.storage.directory}", *arguments.overrides]
     session, of_session = open_session(arguments.folder, overrides)
-    ensure(of_session.storage.models, MODELS, print)
+    ensure(of_session.storage.models, networks(of_session), print)
     if arguments.update or not session.expected.exists():
         print(f"{arguments.folder}: {expect(session, of_session)} states written to {session.expected.name}")
         return 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.avatar.compose import Avatar
-from appliance.daemon import MODELS, build_tracker
+from appliance.daemon import build_tracker, networks
 from appliance.demo.clip import HEIGHT, VIDEO, WIDTH, ensure_clip
 from appliance.demo.score import CHANNELS, Score, roll_deg, score
 from appliance.demo.timeline import FPS
@@ -46,7 +46,7 @@ Its camera has a name that no booth's has, so that it may run beside a booth's o
 
 def prepare(settings: Settings, say: Callable[[str], None]) -> Path:
     """Fetch and render what a demonstration needs, once; return the clip's folder."""
-    ensure(settings.storage.models, (*MODELS, PHOTOGRAPH), say)
+    ensure(settings.storage.models, (*networks(settings), PHOTOGRAPH), say)
     folder = Path(settings.storage.directory).expanduser() / "demo"
     return ensure_clip(folder, asset_path(settings.storage.models, PHOTOGRAPH), say)
 
@@ -73,7 +73,7 @@ def judge(clip: Path, settings: Settings) -> Score:
 
 
 def _states(clip: Path, settings: Settings) -> Iterator[AvatarState]:
-    tracker = build_tracker(settings.camera, settings.storage.models, settings.engines.runner)
+    tracker = build_tracker(settings)
     avatar = Avatar(settings.avatar, settings.camera)
     camera = settings.camera[0].name
     video = cv2.VideoCapture(str(clip / VIDEO))

@@ -4,15 +4,11 @@ The network is the method of Grishchenko et al., "Blendshapes GHUM: Real-time Mo
 (2023); which points it takes, and its names, are those of MediaPipe's face blendshapes graph (Apache-2.0).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from appliance.avatar.channels import BLENDSHAPES
-from appliance.face.expression import ExpressionReader
-from appliance.values import Expression, Float32
-from engines.runners import Runner
+from appliance.face.expression_network import ExpressionNetwork
+from appliance.values import Float32
 
 LANDMARK_MODEL, BLENDSHAPE_MODEL = "face_landmarks_256", "face_blendshapes"
 
@@ -29,46 +25,22 @@ _NAMES = ("_neutral", *(name for name in BLENDSHAPES if name != "tongueOut"))
 _TARGETS = np.array([BLENDSHAPES.index(name) for name in _NAMES[1:]])
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One face to be read, and what was read of it in the picture before."""
+def _seen(points_px: Float32) -> Float32:
+    """The network's points about their middle, the farthest coordinate 1 away.
 
-    points_px: Float32  # 478 x 3
-    picture_size_px: tuple[int, int]  # width, height
-    horizontal_fov_deg: float
-    previous: Expression | None = None
-
-
-class TaskExpressionReader:
-    """Reads head pose and gaze as our own reader does, and blendshapes from the task file's network.
-
-    ``tongueOut``, which that network does not know, stays 0.
+    The network removes place and size itself, but by squares that overflow 16 bits in pixels.
     """
+    chosen = points_px[_POINTS, :2].astype(np.float32)
+    centred = chosen - chosen.mean(0)
+    seen: Float32 = centred / np.float32(max(float(np.abs(centred).max()), 1e-6))
+    return seen
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._geometry = ExpressionReader()
 
-    def read(
-        self,
-        points_px: Float32,
-        picture_size_px: tuple[int, int],
-        horizontal_fov_deg: float,
-        previous: Expression | None,
-    ) -> Expression | None:
-        """Read one face, as ``ExpressionReader.read`` does."""
-        return self.read_all([Look(points_px, picture_size_px, horizontal_fov_deg, previous)])[0]
-
-    def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
-        """Read every face with one call of the network; ``None`` for points that are no face."""
-        if not looks:
-            return []
-        points = np.stack([look.points_px[_POINTS, :2] for look in looks])
-        outputs = self._runner({"points": points.astype(np.float32)})["blendshapes"]
-        weights = np.zeros((len(looks), len(BLENDSHAPES)), np.float32)
-        weights[:, _TARGETS] = outputs[:, 1:]
-        return [self._join(look, row) for look, row in zip(looks, weights, strict=True)]
-
-    def _join(self, look: Look, weights: Float32) -> Expression | None:
-        read = self._geometry.read(look.points_px, look.picture_size_px, look.horizontal_fov_deg, look.previous)
-        return replace(read, blendshapes=weights) if read else None
+TASK = ExpressionNetwork(
+    given="points",
+    seen=_seen,
+    columns=np.arange(1, len(_NAMES)),
+    targets=_TARGETS,
+    reach=np.ones(len(_TARGETS), np.float32),
+)
+"""The task file's network: its points in, "_neutral" and 51 weights out; ``tongueOut`` stays 0."""

@@ -36,7 +36,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # scipy ships no types
+from scipy.optimize import linear_sum_assignment
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -16,10 +16,11 @@ from appliance.avatar.channels import BLENDSHAPES
 from appliance.daemon import build_tracker
 from appliance.face.detector import Detector
 from appliance.face.expression import ExpressionReader
+from appliance.face.expression_network import Look, NetworkExpressionReader
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.regions import region_from_detection
-from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, Look, TaskExpressionReader
-from appliance.settings import Camera, Settings
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
+from appliance.settings import Camera, Engines, Settings, Storage
 from appliance.values import Expression, Frame, Image, Landmarks
 from engines.errors import EngineError
 from engines.fetch import model_path
@@ -54,14 +55,21 @@ def faces() -> list[Look]:
     return [Look(project(pose, (0.02, -0.01, -0.6)), PICTURE_PX, FOV_DEG) for pose in poses]
 
 
+def scale(these: npt.NDArray[Any], those: npt.NDArray[Any]) -> float:
+    return float(np.linalg.norm(these[1] - these[0]) / np.linalg.norm(those[1] - those[0]))
+
+
 def test_all_faces_are_read_in_one_call_each_from_its_own_points() -> None:
     network, looks = Echo(), faces()
 
-    expressions = TaskExpressionReader(network).read_all(looks)
+    expressions = NetworkExpressionReader(network, TASK).read_all(looks)
 
     assert [points.shape for points in network.given] == [(3, 146, 2)]
     for look, points, expression in zip(looks, network.given[0], expressions, strict=True):
-        np.testing.assert_array_equal(points[[0, 1, -1]], look.points_px[[0, 1, 477], :2])
+        chosen = look.points_px[[0, 1, 477], :2]  # the network is given them shifted and scaled
+        given = points[[0, 1, -1]]
+        np.testing.assert_allclose(given[1:] - given[0], (chosen[1:] - chosen[0]) * scale(given, chosen), atol=1e-5)
+        assert np.abs(points).max() == pytest.approx(1)
         assert expression is not None
         assert expression.blendshapes[0] == points.ravel()[1]
 
@@ -71,7 +79,7 @@ def test_weights_are_ours_by_name_without_the_neutral_and_the_tongue_stays_in() 
         names = [str(name) for name in original["names"]]
     network, look = Echo(), faces()[1]
 
-    (expression,) = TaskExpressionReader(network).read_all([look])
+    (expression,) = NetworkExpressionReader(network, TASK).read_all([look])
 
     assert expression is not None
     given = dict(zip(names, network.given[0].ravel()[:52], strict=True))
@@ -86,7 +94,7 @@ def test_head_and_gaze_are_those_of_our_own_reader() -> None:
     previous = ExpressionReader().read(look.points_px + 3, PICTURE_PX, FOV_DEG, None)
 
     ours = ExpressionReader().read(look.points_px, PICTURE_PX, FOV_DEG, previous)
-    theirs = TaskExpressionReader(Echo()).read(look.points_px, PICTURE_PX, FOV_DEG, previous)
+    theirs = NetworkExpressionReader(Echo(), TASK).read(look.points_px, PICTURE_PX, FOV_DEG, previous)
 
     assert ours is not None
     assert theirs is not None
@@ -95,7 +103,7 @@ def test_head_and_gaze_are_those_of_our_own_reader() -> None:
 
 def test_points_that_are_no_face_are_no_expression_and_no_faces_are_no_call() -> None:
     network = Echo()
-    reader = TaskExpressionReader(network)
+    reader = NetworkExpressionReader(network, TASK)
 
     assert reader.read(np.zeros((478, 3), np.float32), PICTURE_PX, FOV_DEG, None) is None
     assert len(network.given) == 1
@@ -105,21 +113,29 @@ def test_points_that_are_no_face_are_no_expression_and_no_faces_are_no_call() ->
 
 def test_without_the_file_the_setting_is_an_error_that_says_how_to_bring_it(desk: Settings, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"face_landmarks_256 is absent .*appliance models fetch --task FILE"):
-        build_tracker((Camera("cam0", "file:x"),), models_with(desk, tmp_path), "auto", "task")
+        build_tracker(second_set(models_with(desk, tmp_path)))
+
+
+def second_set(models: Path) -> Settings:
+    """The settings of a machine that reads faces with a task file's networks."""
+    storage = Storage(directory=str(models.parent))
+    return Settings(camera=(Camera("cam0", "file:x"),), engines=Engines(face="task"), storage=storage)
 
 
 def models_with(desk: Settings, folder: Path, task_file: Path | None = None) -> Path:
     """A models folder of links to the desk's models, and of what a task file holds."""
+    models = folder / "models"
+    models.mkdir()
     for path in desk.storage.models.glob("face_detector*"):
-        (folder / path.name).symlink_to(path)
+        (models / path.name).symlink_to(path)
     if task_file:
-        take(folder, task_file, print)
-    return folder
+        take(models, task_file, print)
+    return models
 
 
 @pytest.fixture(scope="module")
 def models(desk: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models_with(desk, tmp_path_factory.mktemp("models"), TASK_FILE)
+    return models_with(desk, tmp_path_factory.mktemp("second"), TASK_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +156,7 @@ def read(models: Path, seen: list[Image], library: str) -> tuple[list[Landmarks]
     """Detect the face of each picture, then read all faces in one batch, as the appliance does."""
     detector = Detector(open_runner(model_path(models, "face_detector"), library))
     landmarks = LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL), library), LANDMARK_MODEL)
-    expressions = TaskExpressionReader(open_runner(model_path(models, BLENDSHAPE_MODEL), library))
+    expressions = NetworkExpressionReader(open_runner(model_path(models, BLENDSHAPE_MODEL), library), TASK)
     regions = [region_from_detection(max(detector.find(picture), key=lambda face: face.score)) for picture in seen]
     found = landmarks.read(list(zip(seen, regions, strict=True)))
     sizes = [(picture.shape[1], picture.shape[0]) for picture in seen]
@@ -168,7 +184,7 @@ def test_our_stages_agree_with_the_original(models: Path, original: dict[str, np
 
 @needs_task_file
 def test_a_tracker_of_the_second_set_follows_a_face(models: Path, original: dict[str, npt.NDArray[Any]]) -> None:
-    tracker = build_tracker((Camera("cam0", "file:x"),), models, "auto", "task")
+    tracker = build_tracker(second_set(models))
     picture = pictures(original)[0]
 
     seen = [tracker.read([Frame("cam0", number, number * 33_000_000, picture)])[0] for number in range(1, 4)]

@@ -1,6 +1,7 @@
 """The face stage with its real networks, on faces whose places are known."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ def head(photograph: Path) -> Image:
 
 
 def tracker_for(desk: Settings, *cameras: Camera) -> Tracker:
-    return build_tracker(cameras, desk.storage.models, desk.engines.runner)
+    return build_tracker(replace(desk, camera=cameras))
 
 
 def scene(*heads: tuple[Image, float, float]) -> Image:

@@ -1,0 +1,112 @@
+"""Blendshapes by a network that takes landmarks: ours, or the one of a task file that its owner brought.
+
+Head pose and gaze, and the shapes that a network does not know, stay those of the geometric reader.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.avatar.channels import BLENDSHAPES
+from appliance.face import canonical as face
+from appliance.face.expression import ExpressionReader
+from appliance.values import Expression, Float32
+from engines.runners import Runner
+
+OWN_MODEL = "expression"
+"""The name of our network in ``engines/models``."""
+
+# What our teacher does not know, so neither does our network: geometry reads some of it.
+_UNTAUGHT = (
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "jawForward",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionNetwork:
+    """How one network is spoken to."""
+
+    given: str  # the name of its input
+    seen: Callable[[Float32], Float32]  # 478 x 3 points of one face in picture pixels to what it takes
+    columns: npt.NDArray[np.intp]  # of its output: those that are weights we take
+    targets: npt.NDArray[np.intp]  # which of the 52 each of them is
+    reach: Float32  # what brings each to ARKit's scale
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One face to be read, and what was read of it in the picture before."""
+
+    points_px: Float32  # 478 x 3
+    picture_size_px: tuple[int, int]  # width, height
+    horizontal_fov_deg: float
+    previous: Expression | None = None
+
+
+class NetworkExpressionReader:
+    """Reads faces with one call of a network for all of them."""
+
+    def __init__(self, runner: Runner, network: ExpressionNetwork) -> None:
+        self._runner = runner
+        self._network = network
+        self._geometry = ExpressionReader()
+
+    def read(
+        self,
+        points_px: Float32,
+        picture_size_px: tuple[int, int],
+        horizontal_fov_deg: float,
+        previous: Expression | None,
+    ) -> Expression | None:
+        """Read one face, as ``ExpressionReader.read`` does."""
+        return self.read_all([Look(points_px, picture_size_px, horizontal_fov_deg, previous)])[0]
+
+    def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
+        """Read every face; ``None`` for points that are no face."""
+        if not looks:
+            return []
+        seen = np.stack([self._network.seen(look.points_px) for look in looks])
+        output = self._runner({self._network.given: seen})["blendshapes"]
+        told = np.minimum(output[:, self._network.columns] * self._network.reach, 1)
+        return [self._join(look, weights) for look, weights in zip(looks, told, strict=True)]
+
+    def _join(self, look: Look, weights: Float32) -> Expression | None:
+        read = self._geometry.read(look.points_px, look.picture_size_px, look.horizontal_fov_deg, look.previous)
+        if read is None:
+            return None
+        blendshapes = read.blendshapes.copy()
+        blendshapes[self._network.targets] = weights
+        return replace(read, blendshapes=blendshapes)
+
+
+def upright(points_px: Float32) -> Float32:
+    """Bring one face's points to its eyes: 478 x 2, y down, roll and size removed; one unit is from eye to eye."""
+    right, left = points_px[face.EYE_OUTER_RIGHT, :2], points_px[face.EYE_OUTER_LEFT, :2]
+    across = left - right
+    length = max(float(np.hypot(*across)), 1e-6)
+    cos, sin = across / length
+    turn = np.array([[cos, -sin], [sin, cos]], np.float32)
+    return ((points_px[:, :2] - (left + right) / 2) @ turn / length).astype(np.float32)
+
+
+_TAUGHT = np.array([index for index, name in enumerate(BLENDSHAPES) if name not in _UNTAUGHT])
+
+# How far our teacher's scale falls short of ARKit's: shut lids read as 0.6 to 0.9, a mouth wide open as 0.8.
+_REACH = {"eyeBlinkLeft": 1.45, "eyeBlinkRight": 1.45, "jawOpen": 1.3}
+
+OWN = ExpressionNetwork(
+    given="landmarks",
+    seen=upright,
+    columns=_TAUGHT,
+    targets=_TAUGHT,
+    reach=np.array([_REACH.get(BLENDSHAPES[index], 1.0) for index in _TAUGHT], np.float32),
+)
+"""Ours: ``engines.training.expression``."""
