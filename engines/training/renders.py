@@ -5,8 +5,6 @@ each pixel then meets its triangle exactly and is shaded on its own. ``FaceRende
 renderer.sample(64, rng))`` gives pictures and what is known of them.
 """
 
-# PyTorch is no dependency of the product; where it is missing, so are its types.
-# mypy: ignore-missing-imports
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,11 +222,11 @@ class FaceRenderer:
 
 
 def fill_holes(triangle_of: Tensor, side: int) -> Tensor:
-    """Give pixels that show nothing between two that do what their neighbour shows: where the skin is stretched."""
+    """Give pixels that show nothing between two that do what their neighbour shows: where thick hair spreads."""
     grid = triangle_of.view(-1, side, side)
-    filled = grid.clone()
-    for axis in (1, 2):
-        before, after = grid.roll(1, axis), grid.roll(-1, axis)
+    filled = grid
+    for reach, axis in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        before, after = grid.roll(reach, axis), grid.roll(-reach, axis)
         filled = torch.where((filled < 0) & (before >= 0) & (after >= 0), before, filled)
     return filled.view_as(triangle_of)
 

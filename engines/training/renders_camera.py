@@ -1,7 +1,5 @@
 """What is around the drawn face and before it, and what a camera makes of it all."""
 
-# PyTorch is no dependency of the product; where it is missing, so are its types.
-# mypy: ignore-missing-imports
 import math
 
 import torch

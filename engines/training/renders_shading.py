@@ -4,8 +4,6 @@ Colours are linear light from here to the camera. Places are in the average face
 that paint sticks to the skin.
 """
 
-# PyTorch is no dependency of the product; where it is missing, so are its types.
-# mypy: ignore-missing-imports
 from dataclasses import dataclass, field
 
 import torch

@@ -10,6 +10,7 @@ Floats = npt.NDArray[np.float32]
 NEUTRAL_SHARE, BLINK_SHARE, GAZE_SHARE, TALK_SHARE, RARE_SHARE = 0.2, 0.2, 0.75, 0.25, 0.45
 BOTH_SIDES = 0.75  # of sided shapes: both move, and nearly alike
 ASIDE_DEG, UP_DEG, DOWN_DEG = 30.0, 25.0, 30.0  # of an eye at weight 1
+LID_FOLLOWS_DOWN = 0.65  # of the mesh's own shape
 # Shapes that teachers trained on photographs hardly ever fire: shown more often than their turn.
 RARE = ("cheekPuff", "noseSneer", "cheekSquint", "jawForward", "tongueOut")
 FAMILIES = (  # one choice each, sided shapes named without their side
@@ -172,11 +173,13 @@ def gaze_deg(weights: Floats, blendshapes: Sequence[str]) -> Floats:
 
 
 def lid_weights(weights: Floats, blendshapes: Sequence[str]) -> Floats:
-    """The weights to deform the mesh by: its lid shapes add up past closed, so that a blink takes the others back."""
+    """The weights to deform the mesh by: its lids add up past closed, so that a blink takes the others back, and at
+    the lowest gaze they would hide the iris, which in life still shows."""
     order = {name: index for index, name in enumerate(blendshapes)}
     deforming = weights.copy()
     for side in ("Left", "Right"):
         blink = weights[:, order[f"eyeBlink{side}"]]
+        deforming[:, order[f"eyeLookDown{side}"]] *= LID_FOLLOWS_DOWN
         for name, share in (("eyeLookDown", 0.9), ("eyeLookUp", 1.0), ("eyeWide", 1.0), ("eyeSquint", 0.5)):
             deforming[:, order[f"{name}{side}"]] *= 1 - share * blink
     return np.asarray(deforming, np.float32)
