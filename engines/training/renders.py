@@ -22,7 +22,7 @@ from engines.training.renders_weights import gaze_deg, lid_weights
 
 OVERSAMPLED = 2  # each way, before the picture is averaged down
 NOWHERE = 2**62
-SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM = 320, 34.0, 0.45
+SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM, SHADOW_EACH = 320, 34.0, 0.45, 2
 BARE_LASHES = 0.5  # lashes paler than this do not show
 EYEBALL_BEHIND_CM = 0.08  # the model's corneas are larger than life: lids stay before them
 
@@ -143,12 +143,12 @@ class FaceRenderer:
                 buffer.scatter_reduce_(1, where, torch.where(inside, key, NOWHERE), "amin")
         return fill_holes(torch.where(buffer == NOWHERE, -1, buffer & 0xFFFFFFFF), side)
 
-    def _spread(self, vertices: Tensor) -> Tensor:
-        """What is known at vertices, n x v x 3, at the points to splat, n x s x 3."""
-        corners = self._triangles[self._samples]
+    def _spread(self, vertices: Tensor, each: int = 1) -> Tensor:
+        """What is known at vertices, n x v x 3, at each (or each second) point to splat, n x s x 3."""
+        corners, shares = self._triangles[self._samples[::each]], self._barycentric[::each]
         points = torch.zeros((len(vertices), len(corners), 3), device=self._device)
         for corner in range(3):
-            points += vertices[:, corners[:, corner]] * self._barycentric[:, corner, None]
+            points += vertices[:, corners[:, corner]] * shares[:, corner, None]
         return points
 
     def _facing(self, screen: Tensor) -> Tensor:
@@ -189,8 +189,8 @@ class FaceRenderer:
         up = torch.tensor([0.0, 1.0, 0.0], device=self._device).expand_as(light)
         u = torch.nn.functional.normalize(torch.linalg.cross(up, light), dim=-1)
         axes = torch.stack([u, torch.linalg.cross(light, u), light], -1)
-        points = self._spread(vertices_cm @ axes)
-        solid = (self._materials[self._samples] != faces.LASHES)[None]
+        points = self._spread(vertices_cm @ axes, SHADOW_EACH)
+        solid = (self._materials[self._samples[::SHADOW_EACH]] != faces.LASHES)[None]
         scale = SHADOW_PX / SHADOW_CM
         cell = (points[..., :2] * scale + SHADOW_PX / 2).floor().long()
         inside = solid & (cell >= 0).all(-1) & (cell < SHADOW_PX).all(-1)

@@ -26,7 +26,7 @@ class Noise:
     def __call__(self, at: Tensor, seed: Tensor) -> Tensor:
         """Noise at n (or 1) x p x 3 places, shifted by each row of ``seed``, any n x k; n x p x 3."""
         shift = (seed[:, :3] * 977.0) % LATTICE
-        grid = ((at + shift[:, None]) % LATTICE) / (LATTICE / 2) - 1
+        grid = torch.add(shift[:, None] * (2 / LATTICE), at, alpha=2 / LATTICE).remainder(2) - 1
         volume = self._volume[None].expand(len(grid), -1, -1, -1, -1)
         out = functional.grid_sample(volume, grid[:, None, None], align_corners=True)
         return out[:, :, 0, 0].transpose(1, 2)
@@ -82,7 +82,7 @@ def row(values: Tensor) -> Tensor:
 
 def mix(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
     """Lay a colour over another."""
-    return below + (above - below) * share[..., None]
+    return torch.lerp(below, above.expand_as(below), share[..., None])
 
 
 def hair_cover(rest_cm: Tensor, ears: Tensor, looks: dict[str, Tensor], noise: Noise) -> Tensor:
