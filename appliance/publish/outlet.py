@@ -18,7 +18,7 @@ class Outlet:
         self._meters = meters
         self._started_ns = started_ns
         self._first_frame_s: float | None = None
-        self._faces: dict[str, bool] = {}
+        self._visitors: dict[tuple[str, int], str] = {}  # the session of the face that is held
 
     def send(self, state: AvatarState) -> bool:
         """Send one state with its latency so far; ``False`` if it was dropped."""
@@ -33,13 +33,14 @@ class Outlet:
         return True
 
     def _tell(self, state: AvatarState) -> None:
-        """Publish as an event that a face came or went."""
-        stream, held = f"{state.stream}/{state.slot}", state.state in _HELD
-        if held != self._faces.get(stream, False):
-            name = "face_found" if held else "face_lost"
-            details = {"stream": state.stream, "slot": state.slot, "session": state.session}
-            self._publisher.event(Event(name, details))
-        self._faces[stream] = held
+        """Publish as events that a face came or went; another visitor in its place is both."""
+        place = (state.stream, state.slot)
+        before, now = self._visitors.get(place, ""), state.session if state.state in _HELD else ""
+        for name, session in (("face_lost", before), ("face_found", now)):
+            if before != now and session:
+                details = {"stream": state.stream, "slot": state.slot, "session": session}
+                self._publisher.event(Event(name, details))
+        self._visitors[place] = now
 
     def first_frame_s(self) -> float | None:
         """Seconds from start to the first frame that left; ``None`` before it."""
