@@ -59,16 +59,6 @@ class NetworkExpressionReader:
         self._network = network
         self._geometry = ExpressionReader()
 
-    def read(
-        self,
-        points_px: Float32,
-        picture_size_px: tuple[int, int],
-        horizontal_fov_deg: float,
-        previous: Expression | None,
-    ) -> Expression | None:
-        """Read one face, as ``ExpressionReader.read`` does."""
-        return self.read_all([Look(points_px, picture_size_px, horizontal_fov_deg, previous)])[0]
-
     def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
         """Read every face; ``None`` for points that are no face."""
         if not looks:

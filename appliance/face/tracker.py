@@ -9,9 +9,10 @@ from appliance import settings
 from appliance.face import bones
 from appliance.face import slots as seats
 from appliance.face.detector import Detector
+from appliance.face.expression_network import Look
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.slots import Slot, Waiting
-from appliance.values import Expression, Face, Float32, Frame, Image, Landmarks, Region
+from appliance.values import Expression, Face, Frame, Image, Landmarks, Region
 
 _CHALLENGER = -1  # in the place of a slot's index
 
@@ -29,16 +30,10 @@ class _Watched:
 
 
 class Expressions(Protocol):
-    """What reads the expression of one face: see ``expression.ExpressionReader.read``."""
+    """What reads the expressions of all faces at once: see ``expression_network.NetworkExpressionReader``."""
 
-    def read(
-        self,
-        points_px: Float32,
-        picture_size_px: tuple[int, int],
-        horizontal_fov_deg: float,
-        previous: Expression | None,
-    ) -> Expression | None:
-        """Read one face; ``None`` when the points are none."""
+    def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
+        """Read every face; ``None`` for points that are no face."""
         ...
 
 
@@ -47,7 +42,7 @@ class Tracker:
 
     The detector searches the whole picture only while nobody is held, and twice a second for who
     else is there; a held face is followed from its own landmarks. All faces of all cameras share one
-    call of the landmark network.
+    call of the landmark network and one of the expression network.
     """
 
     def __init__(
@@ -73,7 +68,9 @@ class Tracker:
         clock.stop("detect")
         self._follow(frames)
         clock.stop("landmarks")
-        return [face for frame in frames for face in self._faces(frame, clock)]
+        read = self._express(frames)
+        clock.stop("expression")
+        return [face for frame in frames for face in self._faces(frame, read, clock.stages_ms)]
 
     def _detect(self, frame: Frame) -> None:
         watched = self._watched[frame.camera]
@@ -114,33 +111,45 @@ class Tracker:
     def _look(self, picture_regions: list[tuple[Image, Region]]) -> list[Landmarks]:
         return self._landmarks.read(picture_regions) if picture_regions else []
 
-    def _faces(self, frame: Frame, clock: "_Clock") -> list[Face]:
+    def _express(self, frames: Sequence[Frame]) -> dict[tuple[str, int], Expression]:
+        """Read every face whose landmarks this picture gave, by camera and slot."""
+        places: list[tuple[_Watched, int]] = []
+        looks: list[Look] = []
+        for frame in frames:
+            watched = self._watched[frame.camera]
+            for slot in watched.slots:
+                if slot.landmarks is not None and frame.image is not None:
+                    places.append((watched, slot.index))
+                    looks.append(_look_at(slot.landmarks, frame.image, watched, slot.index))
+                elif not slot.held:
+                    watched.expressions.pop(slot.index, None)
+        read = {}
+        for (watched, index), expression in zip(places, self._expressions.read_all(looks), strict=True):
+            if expression is not None:
+                watched.expressions[index] = read[watched.camera.name, index] = expression
+        return read
+
+    def _faces(
+        self, frame: Frame, read: Mapping[tuple[str, int], Expression], stages_ms: Mapping[str, float]
+    ) -> list[Face]:
         watched = self._watched[frame.camera]
         waited_ms = max(0.0, (frame.received_ns - frame.captured_ns) / 1e6) if frame.received_ns else 0.0
-        faces, known = [], []
-        for slot in watched.slots:
-            expression = self._express(watched, slot, frame)
-            known.append(_recognised(slot, expression, frame.captured_ns))
-            clock.stop("expression")
-            faces.append(_face(known[-1], frame, expression, {"capture": waited_ms, **clock.stages_ms}))
-        watched.slots = tuple(known)
-        return faces
-
-    def _express(self, watched: _Watched, slot: Slot, frame: Frame) -> Expression | None:
-        if slot.landmarks is None or frame.image is None:
-            if not slot.held:
-                watched.expressions.pop(slot.index, None)
-            return None
-        height_px, width_px = frame.image.shape[:2]
-        expression = self._expressions.read(
-            slot.landmarks.points_px,
-            (width_px, height_px),
-            watched.camera.horizontal_fov_deg,
-            watched.expressions.get(slot.index),
+        expressions = [read.get((frame.camera, slot.index)) for slot in watched.slots]
+        watched.slots = tuple(
+            _recognised(slot, expression, frame.captured_ns)
+            for slot, expression in zip(watched.slots, expressions, strict=True)
         )
-        if expression is not None:
-            watched.expressions[slot.index] = expression
-        return expression
+        latency_ms = {"capture": waited_ms, **stages_ms}
+        return [
+            _face(slot, frame, expression, latency_ms)
+            for slot, expression in zip(watched.slots, expressions, strict=True)
+        ]
+
+
+def _look_at(landmarks: Landmarks, image: Image, watched: _Watched, index: int) -> Look:
+    height_px, width_px = image.shape[:2]
+    fov_deg = watched.camera.horizontal_fov_deg
+    return Look(landmarks.points_px, (width_px, height_px), fov_deg, watched.expressions.get(index))
 
 
 class _Clock:

@@ -68,7 +68,7 @@ def test_what_the_teacher_knows_is_the_networks_and_the_rest_is_geometrys(
 ) -> None:
     points = face_points(desk, photograph, 100)
 
-    learned = reader.read(points, SIZE, FOV_DEG, None)
+    learned = reader.read_all([Look(points, SIZE, FOV_DEG)])[0]
     geometric = ExpressionReader().read(points, SIZE, FOV_DEG, None)
 
     assert learned is not None

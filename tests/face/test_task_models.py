@@ -3,6 +3,7 @@
 That file is not in the repository: it is looked for in ``shared/data`` beside the checkout.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_head_and_gaze_are_those_of_our_own_reader() -> None:
     previous = ExpressionReader().read(look.points_px + 3, PICTURE_PX, FOV_DEG, None)
 
     ours = ExpressionReader().read(look.points_px, PICTURE_PX, FOV_DEG, previous)
-    theirs = NetworkExpressionReader(Echo(), TASK).read(look.points_px, PICTURE_PX, FOV_DEG, previous)
+    theirs = NetworkExpressionReader(Echo(), TASK).read_all([replace(look, previous=previous)])[0]
 
     assert ours is not None
     assert theirs is not None
@@ -105,7 +106,7 @@ def test_points_that_are_no_face_are_no_expression_and_no_faces_are_no_call() ->
     network = Echo()
     reader = NetworkExpressionReader(network, TASK)
 
-    assert reader.read(np.zeros((478, 3), np.float32), PICTURE_PX, FOV_DEG, None) is None
+    assert reader.read_all([Look(np.zeros((478, 3), np.float32), PICTURE_PX, FOV_DEG)]) == [None]
     assert len(network.given) == 1
     assert reader.read_all([]) == []
     assert len(network.given) == 1
