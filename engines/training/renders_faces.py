@@ -165,7 +165,8 @@ def triangle_grid(steps: int) -> Floats:
     first = up[up.sum(1) < steps] + 1 / 3
     second = up[up.sum(1) < steps - 1] + 2 / 3
     corner = np.concatenate([first, second]) / steps
-    return np.concatenate([corner, 1 - corner.sum(1, keepdims=True)], axis=1).astype(np.float32)
+    grid: Floats = np.concatenate([corner, 1 - corner.sum(1, keepdims=True)], axis=1).astype(np.float32)
+    return grid
 
 
 def paint_vertices(neutral_cm: Floats, landmarks: Ints) -> Floats:
