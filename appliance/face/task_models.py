@@ -13,7 +13,7 @@ from appliance.values import Float32
 LANDMARK_MODEL, BLENDSHAPE_MODEL = "face_landmarks_256", "face_blendshapes"
 
 # The points that the network takes, in its order: outline, brows, lids, nose, lips and, from 468 on, both irises.
-_POINTS = (
+POINTS = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80, 81,
     82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153, 154,
     155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251, 263,
@@ -30,7 +30,7 @@ def _seen(points_px: Float32) -> Float32:
 
     The network removes place and size itself, but by squares that overflow 16 bits in pixels.
     """
-    chosen = points_px[_POINTS, :2].astype(np.float32)
+    chosen = points_px[POINTS, :2].astype(np.float32)
     centred = chosen - chosen.mean(0)
     seen: Float32 = centred / np.float32(max(float(np.abs(centred).max()), 1e-6))
     return seen

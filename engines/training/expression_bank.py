@@ -19,13 +19,12 @@ from appliance.face.canonical import canonical_face
 from appliance.face.detector import Detector
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.regions import region_from_detection, region_from_landmarks
-from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, POINTS
 from appliance.values import Float32, Image, Region
 from engines.fetch import model_path
 from engines.opening import open_runner
 from engines.runners import Runner
 from engines.training.canonical_geometry import EYE_CENTRE_M
-from engines.training.teacher import LANDMARKS
 
 PRESENT = 0.5
 SKIN = 9409  # the mesh's first vertices
@@ -98,7 +97,7 @@ def filmed(models: Path, clips: list[Path]) -> dict[str, Any]:
 
 def weights(teacher: Runner, points_px: Float32) -> Float32:
     """The teacher's 52 weights in ARKit's order; tongueOut, which it lacks, is 0."""
-    told = teacher({"points": points_px[None, LANDMARKS, :2].astype(np.float32)})["blendshapes"][0]
+    told = teacher({"points": points_px[None, POINTS, :2].astype(np.float32)})["blendshapes"][0]
     return np.append(told[1:], np.float32(0))
 
 

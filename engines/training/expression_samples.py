@@ -103,7 +103,7 @@ def parts() -> list[Part]:
 def upright(points: Tensor) -> Tensor:
     """Bring n x 478 x (2 or more) picture points, y down, to the eyes: n x 478 x 2, roll and size removed.
 
-    The same as ``appliance.face.expression.upright``.
+    The same as ``appliance.face.expression_network.upright``.
     """
     right, left = points[:, _RIGHT_EYE, :2], points[:, _LEFT_EYE, :2]
     across = left - right

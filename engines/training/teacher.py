@@ -9,16 +9,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
-# The landmarks it takes and their order: kLandmarksSubsetIdxs of MediaPipe's face_blendshapes_graph.cc (a fact of
-# the published network; it is fed their x and y in picture pixels).
-LANDMARKS: tuple[int, ...] = (
-    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
-    81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153,
-    154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251,
-    263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318,
-    321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386,
-    387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
-)  # fmt: skip
+from appliance.face.task_models import POINTS
 
 _SIZE = 100.0  # pixels between the eyes; the network itself removes place and size
 
@@ -49,7 +40,7 @@ class Teacher:
 
     def __call__(self, upright: Tensor) -> Tensor:
         """n x 478 x 2 to n x 52."""
-        values = {**self._constants, self._graph.input[0].name: _SIZE * upright[:, LANDMARKS]}
+        values = {**self._constants, self._graph.input[0].name: _SIZE * upright[:, POINTS]}
         for node in self._graph.node:
             attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
             inputs = [values[name] for name in node.input if name]
