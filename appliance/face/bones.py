@@ -30,7 +30,8 @@ _LENGTHS: tuple[tuple[int, Sequence[int], Sequence[int]], ...] = (
     (_Y, _CORNERS, [face.NOSE_BASE]),  # how high the eyes are over the nose
 )
 # What makes the logarithms of these lengths vary alike and independently in one person: means of 20 pictures, of nine
-# filmed people through expressions and turns (those of the evaluation clips among them: to be fitted anew on others). So measured, two looks at one person are 1.4 apart in the median.
+# filmed people through expressions and turns, those of the evaluation clips among them: to be fitted anew on others. So
+# measured, two looks at one person are 1.4 apart in the median.
 _WHITEN = np.array(
     [
         [75, 6, -14, -10, 8, 3],
