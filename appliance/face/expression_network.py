@@ -5,6 +5,7 @@ Head pose and gaze, and the shapes that a network does not know, stay those of t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ from appliance.avatar.channels import BLENDSHAPES
 from appliance.face import canonical as face
 from appliance.face.expression import ExpressionReader
 from appliance.values import Expression, Float32
+from engines.preprocess import Matrix
 from engines.runners import Runner
 
 OWN_MODEL = "expression"
 """The name of our network in ``engines/models``."""
+
+PICTURE_PX, PICTURE_EYES, PICTURE_BELOW = 96, 1.8, 0.38
+"""The square picture of a face: its side in pixels, its side and how far it hangs under the eyes in eye distances."""
 
 # What our teacher does not know, so neither does our network: geometry reads some of it.
 _UNTAUGHT = (
@@ -79,12 +84,31 @@ class NetworkExpressionReader:
 
 def upright(points_px: Float32) -> Float32:
     """Bring one face's points to its eyes: 478 x 2, y down, roll and size removed; one unit is from eye to eye."""
+    middle, axes, length = _eyes(points_px)
+    seen: Float32 = ((points_px[:, :2] - middle) @ axes / length).astype(np.float32)
+    return seen
+
+
+def picture_matrix(points_px: Float32) -> Matrix:
+    """Map pixel positions of one face's square picture, ``PICTURE_PX`` wide, to those of the whole picture; 2 x 3.
+
+    The square stands on the line of the eyes as ``upright`` does and is ``PICTURE_EYES`` of its units wide, its middle
+    ``PICTURE_BELOW`` under that of the outer corners of the eyes. Its pixels are points in their middle: the first of
+    a row lies half a pixel from the square's edge.
+    """
+    middle, axes, length = _eyes(points_px.astype(np.float64))
+    step_px = PICTURE_EYES * length / PICTURE_PX
+    first = np.array([-PICTURE_EYES / 2, PICTURE_BELOW - PICTURE_EYES / 2]) * length + step_px / 2
+    return np.column_stack([axes * step_px, middle + axes @ first])
+
+
+def _eyes(points_px: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], float]:
+    """Of the outer corners of the eyes: their middle, the axes right and down as columns, their distance in pixels."""
     right, left = points_px[face.EYE_OUTER_RIGHT, :2], points_px[face.EYE_OUTER_LEFT, :2]
     across = left - right
     length = max(float(np.hypot(*across)), 1e-6)
     cos, sin = across / length
-    turn = np.array([[cos, -sin], [sin, cos]], np.float32)
-    return ((points_px[:, :2] - (left + right) / 2) @ turn / length).astype(np.float32)
+    return (left + right) / 2, np.array([[cos, -sin], [sin, cos]], points_px.dtype), length
 
 
 _TAUGHT = np.array([index for index, name in enumerate(BLENDSHAPES) if name not in _UNTAUGHT])

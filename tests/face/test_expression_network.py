@@ -12,7 +12,15 @@ from appliance.daemon import build_tracker
 from appliance.demo.clip import SPEECH_JSON, frames, read_photograph
 from appliance.demo.timeline import Timeline, build_timeline
 from appliance.face.expression import ExpressionReader
-from appliance.face.expression_network import OWN, OWN_MODEL, Look, NetworkExpressionReader, upright
+from appliance.face.expression_network import (
+    OWN,
+    OWN_MODEL,
+    PICTURE_PX,
+    Look,
+    NetworkExpressionReader,
+    picture_matrix,
+    upright,
+)
 from appliance.settings import Camera, Settings
 from appliance.values import Float32, Frame
 from engines.errors import EngineError
@@ -61,6 +69,19 @@ def test_place_size_and_roll_of_the_face_do_not_matter() -> None:
     points = np.random.default_rng(1).normal(400, 60, (478, 3)).astype(np.float32)
 
     assert upright(turned(points, 30, 1.7, 20, -50)) == pytest.approx(upright(points), abs=1e-4)
+
+
+def test_a_face_picture_is_upright_and_hangs_on_the_eyes() -> None:
+    points = turned(np.random.default_rng(1).normal(400, 60, (478, 3)).astype(np.float32), 25, 0.7, 20, -50)
+    corners = np.array(
+        [[-0.5, -0.5], [PICTURE_PX - 0.5, PICTURE_PX - 0.5], [(PICTURE_PX - 1) / 2] * 2]
+    )  # of the square
+
+    matrix = picture_matrix(points)
+
+    seen = points.copy()
+    seen[:3, :2] = square @ matrix[:, :2].T + matrix[:, 2]
+    assert upright(seen)[:3] == pytest.approx(np.array([[-0.9, -0.52], [0.9, 1.28], [0, 0.38]]), abs=1e-4)
 
 
 def test_what_the_teacher_knows_is_the_networks_and_the_rest_is_geometrys(
