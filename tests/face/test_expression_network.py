@@ -73,9 +73,8 @@ def test_place_size_and_roll_of_the_face_do_not_matter() -> None:
 
 def test_a_face_picture_is_upright_and_hangs_on_the_eyes() -> None:
     points = turned(np.random.default_rng(1).normal(400, 60, (478, 3)).astype(np.float32), 25, 0.7, 20, -50)
-    corners = np.array(
-        [[-0.5, -0.5], [PICTURE_PX - 0.5, PICTURE_PX - 0.5], [(PICTURE_PX - 1) / 2] * 2]
-    )  # of the square
+    edge = PICTURE_PX - 0.5  # of the last pixel
+    square = np.array([[-0.5, -0.5], [edge, edge], [(PICTURE_PX - 1) / 2] * 2])
 
     matrix = picture_matrix(points)
 
