@@ -14,7 +14,7 @@ from appliance.avatar.compose import Avatar
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ConfigError
 from appliance.face.detector import Detector
-from appliance.face.expression_network import OWN, OWN_MODEL, NetworkExpressionReader
+from appliance.face.expression_network import OWN_MODEL, NetworkExpressionReader, own_network
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
@@ -31,7 +31,7 @@ from appliance.values import Event
 from appliance.watchdog import Watchdog
 from engines.fetch import ensure, model_path
 from engines.opening import open_runner
-from engines.own import own_model_path
+from engines.own import own_model, own_model_path
 from engines.runners import Runner
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ def build_tracker(settings: Settings) -> Tracker:
         expressions = NetworkExpressionReader(opened(model_path(models, BLENDSHAPE_MODEL)), TASK)
     else:
         landmarks = LandmarkReader(opened(model_path(models, "face_landmarks")))
-        expressions = NetworkExpressionReader(opened(own_model_path(OWN_MODEL)), OWN)
+        network = own_network(own_model(OWN_MODEL).inputs)
+        expressions = NetworkExpressionReader(opened(own_model_path(OWN_MODEL)), network)
     return Tracker(settings.camera, detector, landmarks, expressions)
 
 

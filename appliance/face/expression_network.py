@@ -1,9 +1,9 @@
-"""Blendshapes by a network that takes landmarks: ours, or the one of a task file that its owner brought.
+"""Blendshapes by a network: ours, of landmarks and the face's picture, or that of a task file its owner brought.
 
 Head pose and gaze, and the shapes that a network does not know, stay those of the geometric reader.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.face import canonical as face
 from appliance.face.expression import ExpressionReader
-from appliance.values import Expression, Float32
-from engines.preprocess import Matrix
-from engines.runners import Runner
+from appliance.values import Expression, Float32, Image
+from engines.manifest import Preprocessing
+from engines.preprocess import Matrix, sample
+from engines.runners import Runner, Tensors
 
 OWN_MODEL = "expression"
 """The name of our network in ``engines/models``."""
@@ -23,7 +24,10 @@ OWN_MODEL = "expression"
 PICTURE_PX, PICTURE_EYES, PICTURE_BELOW = 96, 1.8, 0.38
 """The square picture of a face: its side in pixels, its side and how far it hangs under the eyes in eye distances."""
 
-# What our teacher does not know, so neither does our network: geometry reads some of it.
+_PREPROCESSING = Preprocessing(PICTURE_PX, low=0.0, high=1.0, outside="edge")
+_PICTURE_INPUT = "picture"
+
+# What our teacher does not know, so neither does a network that sees landmarks alone: geometry reads some of it.
 _UNTAUGHT = (
     "cheekPuff",
     "cheekSquintLeft",
@@ -39,8 +43,10 @@ _UNTAUGHT = (
 class ExpressionNetwork:
     """How one network is spoken to."""
 
-    given: str  # the name of its input
-    seen: Callable[[Float32], Float32]  # 478 x 3 points of one face in picture pixels to what it takes
+    given: str  # the name of the input that takes points
+    points: int  # how many
+    seen: Callable[[Float32], Float32]  # 478 x 3 points of one face in picture pixels to points x 2
+    picture: str | None  # the name of the input that takes the face's square picture, where there is one
     columns: npt.NDArray[np.intp]  # of its output: those that are weights we take
     targets: npt.NDArray[np.intp]  # which of the 52 each of them is
     reach: Float32  # what brings each to ARKit's scale
@@ -51,7 +57,7 @@ class Look:
     """One face to be read, and what was read of it in the picture before."""
 
     points_px: Float32  # 478 x 3
-    picture_size_px: tuple[int, int]  # width, height
+    image: Image  # the whole picture
     horizontal_fov_deg: float
     previous: Expression | None = None
 
@@ -63,18 +69,37 @@ class NetworkExpressionReader:
         self._runner = runner
         self._network = network
         self._geometry = ExpressionReader()
+        self._buffers = self._room(1)
 
     def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
         """Read every face; ``None`` for points that are no face."""
         if not looks:
             return []
-        seen = np.stack([self._network.seen(look.points_px) for look in looks])
-        output = self._runner({self._network.given: seen})["blendshapes"]
+        output = self._runner(self._given(looks))["blendshapes"]
         told = np.minimum(output[:, self._network.columns] * self._network.reach, 1)
         return [self._join(look, weights) for look, weights in zip(looks, told, strict=True)]
 
+    def _room(self, faces: int) -> dict[str, Float32]:
+        shapes: dict[str, tuple[int, ...]] = {self._network.given: (self._network.points, 2)}
+        if self._network.picture:
+            shapes[self._network.picture] = (3, PICTURE_PX, PICTURE_PX)
+        return {name: np.zeros((faces, *shape), np.float32) for name, shape in shapes.items()}
+
+    def _given(self, looks: Sequence[Look]) -> Tensors:
+        """What the network is shown of each face, in buffers that grow to the most faces ever seen at once."""
+        if len(looks) > len(self._buffers[self._network.given]):
+            self._buffers = self._room(len(looks))
+        given = {name: buffer[: len(looks)] for name, buffer in self._buffers.items()}
+        for look, points in zip(looks, given[self._network.given], strict=True):
+            points[:] = self._network.seen(look.points_px)
+        if self._network.picture:
+            for look, picture in zip(looks, given[self._network.picture], strict=True):
+                take_picture(look.image, look.points_px, picture)
+        return given
+
     def _join(self, look: Look, weights: Float32) -> Expression | None:
-        read = self._geometry.read(look.points_px, look.picture_size_px, look.horizontal_fov_deg, look.previous)
+        height_px, width_px = look.image.shape[:2]
+        read = self._geometry.read(look.points_px, (width_px, height_px), look.horizontal_fov_deg, look.previous)
         if read is None:
             return None
         blendshapes = read.blendshapes.copy()
@@ -102,6 +127,11 @@ def picture_matrix(points_px: Float32) -> Matrix:
     return np.column_stack([axes * step_px, middle + axes @ first])
 
 
+def take_picture(image: Image, points_px: Float32, target: Float32) -> None:
+    """Fill ``target``, 3 x ``PICTURE_PX`` x ``PICTURE_PX``, RGB, 0..1, with the square picture of one face."""
+    sample(image, picture_matrix(points_px), _PREPROCESSING, target)
+
+
 def _eyes(points_px: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], float]:
     """Of the outer corners of the eyes: their middle, the axes right and down as columns, their distance in pixels."""
     right, left = points_px[face.EYE_OUTER_RIGHT, :2], points_px[face.EYE_OUTER_LEFT, :2]
@@ -111,16 +141,23 @@ def _eyes(points_px: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[An
     return (left + right) / 2, np.array([[cos, -sin], [sin, cos]], points_px.dtype), length
 
 
-_TAUGHT = np.array([index for index, name in enumerate(BLENDSHAPES) if name not in _UNTAUGHT])
-
 # How far our teacher's scale falls short of ARKit's: shut lids read as 0.6 to 0.9, a mouth wide open as 0.8.
 _REACH = {"eyeBlinkLeft": 1.45, "eyeBlinkRight": 1.45, "jawOpen": 1.3}
 
-OWN = ExpressionNetwork(
-    given="landmarks",
-    seen=upright,
-    columns=_TAUGHT,
-    targets=_TAUGHT,
-    reach=np.array([_REACH.get(BLENDSHAPES[index], 1.0) for index in _TAUGHT], np.float32),
-)
-"""Ours: ``engines.training.expression``."""
+
+def own_network(inputs: Collection[str]) -> ExpressionNetwork:
+    """How ours is spoken to (``engines.training.expression``): its manifest says whether it sees the picture too.
+
+    One that does not leaves what its teacher does not know to geometry.
+    """
+    pixels = _PICTURE_INPUT in inputs
+    known = np.array([index for index, name in enumerate(BLENDSHAPES) if pixels or name not in _UNTAUGHT])
+    return ExpressionNetwork(
+        given="landmarks",
+        points=478,
+        seen=upright,
+        picture=_PICTURE_INPUT if pixels else None,
+        columns=known,
+        targets=known,
+        reach=np.array([_REACH.get(BLENDSHAPES[index], 1.0) for index in known], np.float32),
+    )

@@ -38,7 +38,9 @@ def _seen(points_px: Float32) -> Float32:
 
 TASK = ExpressionNetwork(
     given="points",
+    points=len(POINTS),
     seen=_seen,
+    picture=None,
     columns=np.arange(1, len(_NAMES)),
     targets=_TARGETS,
     reach=np.ones(len(_TARGETS), np.float32),

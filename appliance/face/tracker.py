@@ -120,7 +120,9 @@ class Tracker:
             for slot in watched.slots:
                 if slot.landmarks is not None and frame.image is not None:
                     places.append((watched, slot.index))
-                    looks.append(_look_at(slot.landmarks, frame.image, watched, slot.index))
+                    previous = watched.expressions.get(slot.index)
+                    fov_deg = watched.camera.horizontal_fov_deg
+                    looks.append(Look(slot.landmarks.points_px, frame.image, fov_deg, previous))
                 elif not slot.held:
                     watched.expressions.pop(slot.index, None)
         read = {}
@@ -144,12 +146,6 @@ class Tracker:
             _face(slot, frame, expression, latency_ms)
             for slot, expression in zip(watched.slots, expressions, strict=True)
         ]
-
-
-def _look_at(landmarks: Landmarks, image: Image, watched: _Watched, index: int) -> Look:
-    height_px, width_px = image.shape[:2]
-    fov_deg = watched.camera.horizontal_fov_deg
-    return Look(landmarks.points_px, (width_px, height_px), fov_deg, watched.expressions.get(index))
 
 
 class _Clock:

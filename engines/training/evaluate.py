@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.avatar.channels import BLENDSHAPES
-from appliance.face.expression_network import OWN, OWN_MODEL, ExpressionNetwork
+from appliance.face.expression_network import OWN_MODEL, ExpressionNetwork, own_network
 from appliance.face.task_models import BLENDSHAPE_MODEL, TASK
 from appliance.values import Float32
 from engines.fetch import model_path
 from engines.opening import open_runner
-from engines.own import own_model_path
+from engines.own import own_model, own_model_path
 from engines.runners import Runner
 
 FIRES = 0.02  # a shape whose teacher varies less than this over the clips says nothing
@@ -82,7 +82,8 @@ def main() -> None:
     )
     results = {}
     for name, seen in (("", points_px), (", steadied", steadied(points_px, clip, STEADIED))):
-        results[f"ours{name}"] = agreement(tell(own, OWN, seen), truth)
+        network = own_network(own_model(OWN_MODEL).inputs)
+        results[f"ours{name}"] = agreement(tell(own, network, seen), truth)
         results[f"the teacher's network{name}"] = agreement(tell(teacher, TASK, seen), truth)
     console = Console()
     table = Table("on our landmarks", "correlation", "mean absolute error", title=f"{len(truth)} pictures")

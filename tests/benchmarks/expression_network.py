@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from appliance.face.expression_network import OWN_MODEL
-from engines.own import own_model_path
+from engines.own import own_model, own_model_path
 
 CALLS = 500
 WARM = 50
@@ -17,7 +17,9 @@ WARM = 50
 
 def median_ms(session: onnxruntime.InferenceSession, faces: int) -> float:
     """The median time of one call."""
-    given = {"landmarks": np.random.default_rng(1).normal(0, 0.5, (faces, 478, 2)).astype(np.float32)}
+    rng = np.random.default_rng(1)
+    sizes = {name: map(int, shape[1:]) for name, shape in own_model(OWN_MODEL).inputs.items()}
+    given = {name: rng.normal(0, 0.5, (faces, *size)).astype(np.float32) for name, size in sizes.items()}
     times_ms = []
     for _ in range(WARM + CALLS):
         began_s = time.perf_counter()

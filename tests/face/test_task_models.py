@@ -34,6 +34,7 @@ TASK_FILE = ROOT.parent / "shared/data/face_landmarker.task"
 ORIGINAL = ROOT / "tests/engines/original_task.npz"
 STEPS_PER_PX = 32  # in which the original's landmarks are stored
 FOV_DEG = 60.0
+GREY = np.full((PICTURE_PX[1], PICTURE_PX[0], 3), 128, np.uint8)
 
 needs_task_file = pytest.mark.skipif(
     not TASK_FILE.is_file(), reason="needs Google's face_landmarker.task as ../shared/data/face_landmarker.task"
@@ -47,13 +48,13 @@ class Echo:
         self.given: list[npt.NDArray[Any]] = []
 
     def __call__(self, inputs: Tensors) -> Tensors:
-        self.given.append(inputs["points"])
+        self.given.append(inputs["points"].copy())
         return {"blendshapes": inputs["points"].reshape(len(inputs["points"]), -1)[:, :52]}
 
 
 def faces() -> list[Look]:
     poses = [turn(0, 0), turn(20, -5, 10), turn(-15, 8)]
-    return [Look(project(pose, (0.02, -0.01, -0.6)), PICTURE_PX, FOV_DEG) for pose in poses]
+    return [Look(project(pose, (0.02, -0.01, -0.6)), GREY, FOV_DEG) for pose in poses]
 
 
 def scale(these: npt.NDArray[Any], those: npt.NDArray[Any]) -> float:
@@ -106,7 +107,7 @@ def test_points_that_are_no_face_are_no_expression_and_no_faces_are_no_call() ->
     network = Echo()
     reader = NetworkExpressionReader(network, TASK)
 
-    assert reader.read_all([Look(np.zeros((478, 3), np.float32), PICTURE_PX, FOV_DEG)]) == [None]
+    assert reader.read_all([Look(np.zeros((478, 3), np.float32), GREY, FOV_DEG)]) == [None]
     assert len(network.given) == 1
     assert reader.read_all([]) == []
     assert len(network.given) == 1
@@ -160,9 +161,8 @@ def read(models: Path, seen: list[Image], library: str) -> tuple[list[Landmarks]
     expressions = NetworkExpressionReader(open_runner(model_path(models, BLENDSHAPE_MODEL), library), TASK)
     regions = [region_from_detection(max(detector.find(picture), key=lambda face: face.score)) for picture in seen]
     found = landmarks.read(list(zip(seen, regions, strict=True)))
-    sizes = [(picture.shape[1], picture.shape[0]) for picture in seen]
     return found, expressions.read_all(
-        [Look(one.points_px, size, FOV_DEG) for one, size in zip(found, sizes, strict=True)]
+        [Look(one.points_px, picture, FOV_DEG) for one, picture in zip(found, seen, strict=True)]
     )
 
 
