@@ -122,6 +122,20 @@ class Sound:
     heard_ns: int  # CLOCK_MONOTONIC, when the last sample was heard
 
 
+SPEECH_STEP_NS = 10_000_000
+"""From one row of ``Speech`` to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a voice said in the last third of a second, and begins to say."""
+
+    sure_ns: int  # CLOCK_MONOTONIC of the newest moment that is known well
+    newest_ns: int  # of the last row: what lies after ``sure_ns`` is a first guess
+    visemes: Float32  # moments x 15; each row sums to 1, and is ``sil`` where nobody speaks
+    loudness_db: Float32  # moments; over or under this voice's usual loudness
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """What one microphone says about the voice before it."""
@@ -132,6 +146,7 @@ class Voice:
     level: float = 0.0  # 0..1, loudness
     arousal: float = 0.5  # 0..1, from tired to excited
     visemes: Float32 | None = None  # 15, sums to 1; None where no viseme network runs
+    speech: Speech | None = None  # as above
 
 
 @dataclass(frozen=True, slots=True)
