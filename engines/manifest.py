@@ -178,6 +178,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return {key: _shape(shape, f"{where}.{key}") for key, shape in value.items()}
     if hint == Mapping[str, float] and isinstance(value, dict):
         return {key: _value(float, number, f"{where}.{key}") for key, number in value.items()}
+    if hint == tuple[str, ...] and isinstance(value, list) and all(type(entry) is str for entry in value):
+        return tuple(value)
     if hint in (str, int, float) and type(value) is hint:
         return value
     raise EngineError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")

@@ -10,6 +10,14 @@ from engines.manifest import MODELS, Shape, read
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a network stays in 16 bits where the rest is in eight."""
+
+    nodes: tuple[str, ...]  # each named by its first output
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnModel:
     """A network of ours; ``engines/training`` holds the script that made it and what it came from."""
 
@@ -20,6 +28,7 @@ class OwnModel:
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     tolerance: Mapping[str, float]  # per output: mean absolute difference from FP32 that an engine may have
+    keep_fp16: Kept | None  # None where eight bits do for all of it
 
 
 def own_model(name: str) -> OwnModel:
