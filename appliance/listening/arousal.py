@@ -74,12 +74,12 @@ def feel(state: ArousalState, active: bool, loudness_db: float, pitch_hz: float)
 
 
 def _calm(state: ArousalState, loudness_db: float) -> ArousalState:
-    """Nobody speaks: calm down, and after a while be ready for another voice."""
+    """Nobody speaks: calm down, and after a while be open for another voice."""
     arousal = state.arousal + (CALM - state.arousal) * _STEP_S / _CALMING_S
     state = replace(state, arousal=arousal, envelope_db=loudness_db, turn_db=loudness_db, rising=False)
     if state.silent_s < _GONE_S:
         return replace(state, silent_s=state.silent_s + _STEP_S)
-    return replace(state, spoken_s=min(state.spoken_s, _NOW_S), voiced_s=min(state.voiced_s, _NOW_S))
+    return ArousalState(arousal, envelope_db=loudness_db, turn_db=loudness_db, silent_s=state.silent_s)
 
 
 def _measure(now: Float32, loudness_db: float, pitch_hz: float, syllables: int) -> Float32:
