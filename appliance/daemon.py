@@ -21,6 +21,8 @@ from appliance.face.tracker import Tracker
 from appliance.health.telemetry import Telemetry
 from appliance.identity import describe
 from appliance.listening.ears import Listening
+from appliance.listening.viseme_network import MODEL as VISEME_MODEL
+from appliance.listening.viseme_network import VisemeNetwork
 from appliance.loop import run
 from appliance.publish.meters import FrameMeters
 from appliance.publish.mqtt import AvatarPublisher
@@ -31,7 +33,7 @@ from appliance.values import Event
 from appliance.watchdog import Watchdog
 from engines.fetch import ensure, model_path
 from engines.opening import open_runner
-from engines.own import own_model, own_model_path
+from engines.own import is_own_model, own_model, own_model_path
 from engines.runners import Runner
 
 log = logging.getLogger(__name__)
@@ -98,10 +100,19 @@ def build_tracker(settings: Settings) -> Tracker:
     return Tracker(settings.camera, detector, landmarks, expressions)
 
 
+def open_viseme_network(settings: Settings) -> VisemeNetwork | None:
+    """Load the network that names visemes, for one microphone; ``None`` where the package has none."""
+    if not is_own_model(VISEME_MODEL):
+        return None
+    runner = open_runner(own_model_path(VISEME_MODEL), settings.engines.runner)
+    return VisemeNetwork(runner, own_model(VISEME_MODEL).inputs)
+
+
 def _listen(
     settings: Settings, report: Callable[[Event], None], recording: Recording | None, parts: ExitStack
 ) -> list[Listening]:
-    ears = [Listening(mic, report, recording.hear if recording else None) for mic in settings.microphone]
+    hear = recording.hear if recording else None
+    ears = [Listening(mic, report, hear, open_viseme_network(settings)) for mic in settings.microphone]
     for ear in ears:
         ear.start()
         parts.callback(ear.close)

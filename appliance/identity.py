@@ -8,10 +8,11 @@ import numpy as np
 
 from appliance import __version__
 from appliance.face.expression_network import OWN_MODEL
+from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.settings import Settings
 from engines.fetch import file_sha256, model_path
 from engines.opening import choose
-from engines.own import own_model_path
+from engines.own import is_own_model, own_model_path
 
 
 def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
@@ -20,6 +21,8 @@ def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
     files = {name: model_path(settings.storage.models, name) for name in models}
     if settings.engines.face == "own":
         files[OWN_MODEL] = own_model_path(OWN_MODEL)
+    if settings.microphone and is_own_model(VISEME_MODEL):
+        files[VISEME_MODEL] = own_model_path(VISEME_MODEL)
     return {
         "versions": {
             "appliance": __version__,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from appliance.avatar.compose import Avatar
 from appliance.capture.sessions import SessionPictures
-from appliance.daemon import build_tracker
+from appliance.daemon import build_tracker, open_viseme_network
+from appliance.listening.hearing import Hearing
 from appliance.listening.sessions import session_sound
-from appliance.listening.voice import VoiceState, hear
 from appliance.recording import Session
 from appliance.settings import Settings
 from appliance.values import AvatarState, Frame, Voice
@@ -19,7 +19,7 @@ def replay(session: Session, settings: Settings) -> Iterator[AvatarState]:
     """Yield the states of one recorded session; its models must have been fetched."""
     tracker = build_tracker(settings)
     avatar = Avatar(settings.avatar, settings.camera)
-    voices = _voices(session)
+    voices = _voices(session, Hearing(session.camera.microphone, open_viseme_network(settings)))
     voice = next(voices, None)
     following = next(voices, None)
     for sequence, (image, captured_ns) in enumerate(SessionPictures(session.folder), start=1):
@@ -29,12 +29,10 @@ def replay(session: Session, settings: Settings) -> Iterator[AvatarState]:
         yield from avatar.compose(faces, {voice.microphone: voice} if voice else {})
 
 
-def _voices(session: Session) -> Iterator[Voice]:
+def _voices(session: Session, hearing: Hearing) -> Iterator[Voice]:
     """Silence first, then what each block of sound says."""
     if not session.has_voice:
         return
     yield Voice(session.camera.microphone, 0)
-    state = VoiceState()
     for sound in session_sound(session.folder):
-        state, active, level = hear(state, sound.samples)
-        yield Voice(session.camera.microphone, sound.heard_ns, active, level)
+        yield hearing.hear(sound)

@@ -147,6 +147,7 @@ class Voice:
     arousal: float = 0.5  # 0..1, from tired to excited
     visemes: Float32 | None = None  # 15, sums to 1; None where no viseme network runs
     speech: Speech | None = None  # as above
+    ready_ns: int = 0  # CLOCK_MONOTONIC, when this was known; 0 in a replay
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ class OwnModel:
     keep_fp16: Kept | None  # None where eight bits do for all of it
 
 
+def is_own_model(name: str) -> bool:
+    """Whether the package holds a network of ours of this name."""
+    return (MODELS / name / "own_model.toml").is_file()
+
+
 def own_model(name: str) -> OwnModel:
     """Read the manifest of one of our networks."""
     return read(MODELS / name / "own_model.toml", OwnModel)

@@ -51,7 +51,7 @@ class ArousalState:
     @property
     def usual_db(self) -> float | None:
         """How loud this voice usually is; ``None`` before it was heard."""
-        return float(self.habit[0]) if self.spoken_s > 0 else None
+        return float(self.habit[0]) if self.voiced_s > 0 else None
 
 
 def feel(state: ArousalState, active: bool, loudness_db: float, pitch_hz: float) -> ArousalState:

@@ -2,14 +2,16 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance import settings
 from appliance.errors import MicrophoneError
 from appliance.latest import Latest
+from appliance.listening.hearing import Hearing
 from appliance.listening.microphones import microphone_of
-from appliance.listening.voice import VoiceState, hear
+from appliance.listening.viseme_network import VisemeNetwork
 from appliance.values import Event, Sound, Voice
 
 log = logging.getLogger(__name__)
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 10.0
 _STEADY_BLOCKS = 100  # after a second of sound the next failure is a new one
+_QUIET_S = 0.1  # between the values of a microphone that is away
 _CLOSE_S = 3.0  # longer than the longest wait for a device
 
 
@@ -45,10 +48,12 @@ class Listening:
         microphone: settings.Microphone,
         report: Callable[[Event], None],
         record: Callable[[Sound], None] | None = None,
+        network: VisemeNetwork | None = None,
     ) -> None:
         self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
         self._name = microphone.name
         self._microphone = microphone_of(microphone)
+        self._hearing = Hearing(microphone.name, network)
         self._report = report
         self._record = record
         self._stop = threading.Event()
@@ -97,22 +102,27 @@ class Listening:
                 if self._blocks - before >= _STEADY_BLOCKS:
                     retry_s = _FIRST_RETRY_S
                 self._lose(error)
-            self._stop.wait(retry_s)
+            self._rest(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
     def _hear(self) -> None:
         """Listen until the recording ends or the microphone fails."""
-        state = VoiceState()
+        self._hearing.forget()
         for sound in self._microphone.blocks():
             if self._stop.is_set():
                 return
             if self._last_error:
                 self._find()
-            state, active, level = hear(state, sound.samples)
-            self.voice.put(Voice(self._name, sound.heard_ns, active, level))
+            self.voice.put(replace(self._hearing.hear(sound), ready_ns=time.monotonic_ns()))
             self._blocks += 1
             if self._record is not None:
                 self._record(sound)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next try; time passes meanwhile, and nobody speaks in it."""
+        ends_s = time.monotonic() + seconds
+        while (left_s := ends_s - time.monotonic()) > 0 and not self._stop.wait(min(left_s, _QUIET_S)):
+            self._fall_silent()
 
     def _lose(self, error: MicrophoneError) -> None:
         self._fall_silent()
@@ -129,4 +139,5 @@ class Listening:
 
     def _fall_silent(self) -> None:
         """Close the mouth: nothing else would, when no sound comes."""
-        self.voice.put(Voice(self._name, self.voice.get().heard_ns))
+        now_ns = time.monotonic_ns()
+        self.voice.put(Voice(self._name, now_ns, ready_ns=now_ns))

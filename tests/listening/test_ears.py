@@ -1,5 +1,6 @@
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,14 @@ import numpy.typing as npt
 import pytest
 
 from appliance import settings
+from appliance.errors import MicrophoneError
+from appliance.listening import ears
 from appliance.listening.ears import Listening
-from appliance.values import Event, Sound
+from appliance.values import Event, Sound, Voice
 
 from .test_recordings import write_wav
 from .test_voice import vowels
+from .toy_network import LOW, toy_network
 
 Sine = Callable[..., npt.NDArray[np.float32]]
 
@@ -45,6 +49,7 @@ def test_a_recording_is_heard_to_its_end(speech: Path) -> None:
     assert voice.microphone == "mic0"
     assert voice.level > 0.3
     assert (voice.arousal, voice.visemes) == (0.5, None)
+    assert voice.ready_ns >= voice.heard_ns
     assert len(recorded) == listening.status().blocks == 75
     assert voice.heard_ns in [sound.heard_ns for sound in recorded]
     assert not listening.voice.get().active  # the mouth closes when the sound ends
@@ -96,3 +101,39 @@ def test_closing_stops_at_once_and_may_come_before_the_start(speech: Path) -> No
     assert time.monotonic() - began_s < 1.0
     assert listening.status().ended
     Listening(settings.Microphone("mic1", f"file:{speech}"), lambda _: None).close()
+
+
+class DyingMicrophone:
+    """Speaks for a moment, dies in the middle of a word, and is gone."""
+
+    overruns = 0
+
+    def blocks(self) -> Iterator[Sound]:
+        sound = np.concatenate([np.zeros(8000, np.float32), vowels(-20.0, 0.32)])
+        for start in range(0, len(sound), 160):
+            yield Sound("mic0", sound[start : start + 160], time.monotonic_ns())
+        raise MicrophoneError("microphone mic0: unplugged")
+
+
+def test_a_device_that_dies_in_mid_word_leaves_a_shut_mouth_and_time_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ears, "microphone_of", lambda _: DyingMicrophone())
+    heard: list[Voice] = []
+    network = toy_network(tmp_path / "toy.onnx")
+    listening = Listening(settings.Microphone("mic0", "alsa:x"), lambda _: None, None, network)
+    put = listening.voice.put
+    monkeypatch.setattr(listening.voice, "put", lambda voice: (heard.append(voice), put(voice)))
+
+    listening.start()
+    until(lambda: listening.status().last_error)
+    lost_ns = listening.voice.get().heard_ns
+    until(lambda: listening.voice.get().heard_ns > lost_ns + 200_000_000)
+    listening.close()
+
+    spoken = next(index for index, voice in enumerate(heard) if voice.speech is None)
+    before, after = heard[spoken - 1], heard[spoken]
+    assert before.speech is not None
+    assert before.speech.visemes[:, LOW].max() > 0.5
+    assert (after.active, after.level, after.visemes) == (False, 0.0, None)
+    assert all(later.heard_ns > earlier.heard_ns for earlier, later in itertools.pairwise(heard))

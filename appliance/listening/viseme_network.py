@@ -1,0 +1,42 @@
+"""Visemes by a network of ours that is told one block of sound at a time and carries its state along."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from appliance.listening.features import FeatureState, features
+from appliance.values import Float32
+from engines.manifest import Shape
+from engines.runners import Runner
+
+MODEL = "viseme"
+"""The name of the network in ``engines/models``."""
+
+SURE_BLOCKS = 6
+"""So many blocks after a sound the network names it."""
+GUESS_BLOCKS = 4
+"""So many blocks after a sound the network has a first guess."""
+
+
+class VisemeNetwork:
+    """Names sounds, one block after the other. One microphone has it for itself.
+
+    The network's own memory goes in as ``state_0``, ``state_1`` and so on, and comes out as ``next_0``, ``next_1``.
+    """
+
+    def __init__(self, runner: Runner, inputs: Mapping[str, Shape]) -> None:
+        self._runner = runner
+        self._shapes = {name: (1, *map(int, shape[1:])) for name, shape in inputs.items() if name != "features"}
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: what comes next does not follow what was heard so far."""
+        self._heard: FeatureState | None = None
+        self._states: dict[str, Float32] = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+
+    def name(self, samples: Float32) -> tuple[Float32, Float32]:
+        """Take one block; return the 15 visemes of ``SURE_BLOCKS`` before it, and of ``GUESS_BLOCKS`` before it."""
+        self._heard, seen = features(self._heard, samples)
+        outputs = self._runner({"features": seen.T.reshape(1, -1, 1, 1), **self._states})
+        self._states = {name: outputs[name.replace("state", "next")].copy() for name in self._states}
+        return outputs["visemes"][0].copy(), outputs["visemes_40ms"][0].copy()
