@@ -13,7 +13,7 @@ HOMES = {
     "tensorrt": {"engines/tensorrt_runner.py", "engines/build.py"},
     "pycuda": {"engines/tensorrt_runner.py"},
     "openvino": {"engines/openvino_runner.py"},
-    "onnxruntime": {"engines/onnxruntime_runner.py"},
+    "onnxruntime": {"engines/onnxruntime_runner.py", "engines/training/evaluate_network.py"},
     "alsaaudio": {"appliance/listening/alsa.py"},
     "paho": {"appliance/publish/connection.py", "appliance/publish/mqtt.py"},
     "systemd": {"appliance/watchdog.py"},

@@ -1,104 +1,276 @@
-"""Hold the expression network against its teacher, on people it has not seen.
+"""Hold the expression network against its teacher, and both against the truth.
 
-    python -m engines.training.evaluate UNSEEN_BANK --models DIR [--each]
+    python -m engines.training.evaluate CLIP_BANK RENDER_BANK --models DIR [--calibration BANK] [--each] [--json]
 
-UNSEEN_BANK is what ``engines.training.expression_bank`` wrote of clips that no training used; DIR holds
-the second model set (``appliance models fetch --task``). Both networks read the landmarks of our own
-landmark network; the truth is the whole teacher, its own landmarks included.
+CLIP_BANK is what ``engines.training.expression_bank`` wrote of clips that no training used: filmed people, and what
+the whole teacher says of them. RENDER_BANK is of drawn people that no training used: an npz of ``crops`` n x 96 x 96
+x 3 (RGB, as the network sees faces), ``own_px`` n x 478 x 3, and ``truth`` and ``teacher`` n x 52. DIR holds both
+model sets (``appliance models fetch --task``). ``--calibration`` is a bank of the clips for training, for the ranges
+of INT8. The peer is the teacher: its own network on our landmarks where the whole teacher is the truth, else all of it.
 """
 
 import argparse
+import json
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from appliance import settings
 from appliance.avatar.channels import BLENDSHAPES
-from appliance.face.expression_network import OWN_MODEL, ExpressionNetwork, own_network
-from appliance.face.task_models import BLENDSHAPE_MODEL, TASK
-from appliance.values import Float32
+from appliance.face.expression_network import OWN_MODEL, PICTURE_PX, ExpressionNetwork, own_network, take_picture
+from appliance.face.landmarks import MODEL, LandmarkReader
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
+from appliance.values import Float32, Image
 from engines.fetch import model_path
 from engines.opening import open_runner
 from engines.own import own_model, own_model_path
 from engines.runners import Runner
+from engines.training import evaluate_agreement as agree
+from engines.training import evaluate_motion as motion
+from engines.training import evaluate_network as network_alone
 
-FIRES = 0.02  # a shape whose teacher varies less than this over the clips says nothing
-STEADIED = 0.7  # share of the newest picture where points are steadied, as the teacher steadies its own in video
+Bank = Mapping[str, Any]
+Columns = tuple[Float32, ...]
+"""Ours, and the peer's where there is one: 52 each, NaN where nothing is to be said."""
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Correlation and mean absolute error by shape, NaN where the teacher does not fire."""
+class Figure:
+    """One line of the table."""
 
-    correlation: Float32
-    error: Float32
-
-    def line(self) -> tuple[str, str]:
-        """Both as means over the shapes that fire."""
-        return f"{np.nanmean(self.correlation):.3f}", f"{np.nanmean(self.error):.4f}"
-
-
-def agreement(told: Float32, truth: Float32) -> Agreement:
-    """Compare n x 52 weights with the teacher's."""
-    correlation, error = np.full(52, np.nan, np.float32), np.full(52, np.nan, np.float32)
-    for shape in np.flatnonzero(truth.std(0) > FIRES):
-        correlation[shape] = np.corrcoef(told[:, shape], truth[:, shape])[0, 1]
-        error[shape] = np.abs(told[:, shape] - truth[:, shape]).mean()
-    return Agreement(correlation, error)
+    name: str
+    ours: float
+    peer: float | None = None
+    goal: str = ""
+    digits: int = 3
 
 
-def tell(runner: Runner, network: ExpressionNetwork, points_px: Float32) -> Float32:
-    """The network's own output for n faces, n x 52, on the teacher's scale; what it does not know is 0."""
-    weights = np.zeros((len(points_px), len(BLENDSHAPES)), np.float32)
-    for row, points in zip(weights, points_px, strict=True):
-        output = runner({network.given: network.seen(points)[None]})["blendshapes"][0]
-        row[network.targets] = output[network.columns]
-    return weights
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of the evaluation found."""
+
+    figures: list[Figure]
+    shapes: dict[str, Columns]
 
 
-def steadied(points_px: Float32, clip: Float32, share: float) -> Float32:
-    """Points averaged over pictures of a clip, newest first."""
-    steady = points_px.copy()
-    for index in range(1, len(steady)):
-        if clip[index] == clip[index - 1]:
-            steady[index] = share * points_px[index] + (1 - share) * steady[index - 1]
-    return steady
+class Networks:
+    """What reads faces, ours and the teacher's."""
+
+    def __init__(self, models: Path) -> None:
+        self.own: Runner = open_runner(own_model_path(OWN_MODEL))
+        self.network: ExpressionNetwork = own_network(own_model(OWN_MODEL).inputs)
+        self.teacher: Runner = open_runner(model_path(models, BLENDSHAPE_MODEL))
+        self.own_points = LandmarkReader(open_runner(model_path(models, MODEL)))
+        self.teacher_points = LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL)), LANDMARK_MODEL)
+
+
+def on_clips(bank: Bank, networks: Networks, options: settings.Avatar) -> Part:
+    """Agreement with the teacher, silence at rest, blinks and lag, on filmed people."""
+    points_px, labels, clip = bank["own_px"], bank["labels"], bank["clip"]
+    told = agree.tell(networks.own, networks.network, points_px, bank.get("pictures"))
+    theirs = agree.tell(networks.teacher, TASK, points_px)
+    ours, peer = agree.agreement(told, labels), agree.agreement(theirs, labels)
+    scaled = agree.at_arkits_scale(told, networks.network)
+    smoothed, raw = motion.in_clips(scaled, points_px, clip, options)
+    late, rest, dead = motion.lags(smoothed, raw, clip), agree.at_rest(labels), agree.never_fired()
+    fires = f"{len(ours.shapes)} shapes that the teacher fires"
+    figures = [
+        Figure(f"correlation with the teacher, {fires}", *_means(ours.correlation, peer.correlation), "at least 0.86"),
+        Figure("mean absolute error", *_means(ours.error, peer.error), "at most 0.036", 4),
+        Figure(
+            f"shapes the teacher never fires: the highest mean of {rest.sum()} faces at rest",
+            float(scaled[rest][:, dead].mean(0).max(initial=0)),
+            float(theirs[rest][:, dead].mean(0).max(initial=0)),
+            "under 0.05",
+        ),
+        *_blinks(smoothed, theirs, labels, clip),
+        Figure("lag in pictures at 30 a second, mean of shapes that move", float(np.nanmean(late)), 0, "at most 1", 2),
+        Figure("largest lag of one", float(np.nanmax(late)), 0, "", 2),
+    ]
+    columns = {
+        "clips": (ours.correlation, peer.correlation),
+        "error": (ours.error, peer.error),
+        "at rest": (scaled[rest].mean(0), theirs[rest].mean(0)),
+        "lag": (late,),
+    }
+    return Part(figures, columns)
+
+
+def _blinks(shown: Float32, theirs: Float32, labels: Float32, clip: Any) -> list[Figure]:
+    true = motion.blinks(labels, clip)
+    found, of_peer = (motion.seen(true, weights, clip) / max(len(true), 1) for weights in (shown, theirs))
+    told = [motion.blinks(weights, clip) for weights in (shown, theirs)]
+    false, of_peer_false = (len(peaks) - motion.seen(peaks, labels, clip) for peaks in told)
+    return [
+        Figure(f"blinks found of {len(true)}, within 2 pictures", found, of_peer),
+        Figure("false blinks", false, of_peer_false, digits=0),
+    ]
+
+
+def on_renders(bank: Bank, networks: Networks) -> Part:
+    """Agreement with the truth, on drawn people."""
+    truth = bank["truth"]
+    told = agree.tell(networks.own, networks.network, bank["own_px"], bank["crops"])
+    ours = agree.agreement(agree.at_arkits_scale(told, networks.network), truth)
+    peer = agree.agreement(bank["teacher"], truth)
+    dead = agree.never_fired()
+    others = np.setdiff1d(ours.shapes, dead)
+    better = ours.correlation[others] >= peer.correlation[others]
+    figures = [
+        Figure(f"correlation with the truth, {len(truth)} drawn faces", *_means(ours.correlation, peer.correlation)),
+        Figure("mean absolute error there", *_means(ours.error, peer.error)),
+        *(
+            Figure(
+                f"  {BLENDSHAPES[shape]}",
+                float(ours.correlation[shape]),
+                float(peer.correlation[shape]),
+                "at least 0.6",
+            )
+            for shape in dead
+        ),
+        Figure(f"of the other {len(others)} shapes, at least as good as the teacher", better.sum(), None, "all", 0),
+    ]
+    return Part(figures, {"drawn": (ours.correlation, peer.correlation)})
+
+
+def on_stills(bank: Bank, networks: Networks, options: settings.Avatar) -> Part:
+    """How still a still face is: real pictures, each with another noise and shift again and again."""
+    rng = np.random.default_rng(1)
+    chosen = motion.stills(bank["clip"])
+    unrest: list[tuple[Float32, Float32]] = []
+    for index in chosen:
+        pictures = list(motion.shaken(source(bank, index), rng))
+        start = np.pad(bank["sources_px"][index], ((0, 0), (0, 1)))
+        points_px = motion.follow(networks.own_points, pictures, start)
+        seen = np.stack([face_picture(picture, points) for picture, points in zip(pictures, points_px, strict=True)])
+        told = agree.at_arkits_scale(agree.tell(networks.own, networks.network, points_px, seen), networks.network)
+        theirs = agree.tell(networks.teacher, TASK, motion.follow(networks.teacher_points, pictures, start))
+        unrest.append((motion.unrest(motion.published(told, points_px, options)), motion.unrest(theirs)))
+    ours, peer = (np.mean(each, axis=0) for each in zip(*unrest, strict=True))
+    figures = [
+        Figure(
+            f"standard deviation of {len(chosen)} still faces, mean of shapes",
+            float(ours.mean()),
+            float(peer.mean()),
+            "",
+            4,
+        ),
+        Figure("ratio to the teacher's, which is not smoothed", float(ours.mean() / peer.mean()), 1, "at most 0.5", 2),
+    ]
+    return Part(figures, {"still": (ours, peer)})
+
+
+def source(bank: Bank, index: int) -> Image:
+    """One filmed face with room around it, BGR."""
+    end = bank["sources_end"]
+    coded = bank["sources_jpeg"][end[index - 1] if index else 0 : end[index]]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def face_picture(picture: Image, points_px: Float32) -> Image:
+    """The square picture of a face, 96 x 96 x 3, RGB, of a whole one, BGR."""
+    planes = np.zeros((3, PICTURE_PX, PICTURE_PX), np.float32)
+    take_picture(picture, points_px, planes)
+    return np.rint(planes.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+def alone(bank: Bank, calibration: Bank | None, networks: Networks) -> Part:
+    """INT8 and time."""
+    path, kept = own_model_path(OWN_MODEL), own_model(OWN_MODEL).keep_fp16
+    figures = []
+    if calibration is not None:
+        inputs, ranges = (
+            agree.shown(networks.network, one["own_px"], one.get("pictures")) for one in (bank, calibration)
+        )
+        reached = network_alone.int8_agreement(network_alone.plain(path), ranges, inputs, kept.nodes if kept else ())
+        name = f"INT8 against FP32{', 16 bits in ' + ', '.join(kept.nodes) if kept else ''}"
+        figures.append(Figure(name, reached, None, "at least 0.99", 4))
+    one_ms, eight_ms = (network_alone.median_ms(path, faces) for faces in (1, 8))
+    figures += [
+        Figure("ms a face, one core", one_ms, None, "at most 1.5", 2),
+        Figure("eight faces in a batch, times one", eight_ms / one_ms, None, "at most 4", 1),
+    ]
+    return Part(figures, {})
+
+
+def _means(ours: Float32, peer: Float32) -> tuple[float, float]:
+    return float(np.nanmean(ours)), float(np.nanmean(peer))
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bank", type=Path)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--each", action="store_true", help="a row a shape as well")
-    arguments = parser.parse_args()
-    with np.load(arguments.bank, allow_pickle=False) as bank:
-        points_px, truth, clip = bank["own_px"], bank["labels"], bank["clip"]
-    own, teacher = (
-        open_runner(own_model_path(OWN_MODEL)),
-        open_runner(model_path(arguments.models, BLENDSHAPE_MODEL)),
-    )
-    results = {}
-    for name, seen in (("", points_px), (", steadied", steadied(points_px, clip, STEADIED))):
-        network = own_network(own_model(OWN_MODEL).inputs)
-        results[f"ours{name}"] = agreement(tell(own, network, seen), truth)
-        results[f"the teacher's network{name}"] = agreement(tell(teacher, TASK, seen), truth)
+    """Print the tables."""
+    arguments = _arguments()
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises at length
+    networks, options = Networks(arguments.models), settings.Avatar()
+    clips, renders = _bank(arguments.clips), _bank(arguments.renders)
+    calibration = _bank(arguments.calibration) if arguments.calibration else None
+    parts = [
+        on_clips(clips, networks, options),
+        on_renders(renders, networks),
+        on_stills(clips, networks, options),
+        alone(clips, calibration, networks),
+    ]
+    figures = [figure for part in parts for figure in part.figures]
+    shapes = {name: column for part in parts for name, column in part.shapes.items()}
+    if arguments.json:
+        print(json.dumps({"figures": [_row(figure) for figure in figures], "shapes": _by_shape(shapes)}, indent=1))
+        return
     console = Console()
-    table = Table("on our landmarks", "correlation", "mean absolute error", title=f"{len(truth)} pictures")
-    for name, result in results.items():
-        table.add_row(name, *result.line())
-    console.print(table)
+    console.print(_table(figures, f"{len(clips['clip'])} pictures of {len(np.unique(clips['clip']))} clips"))
     if arguments.each:
-        console.print(_each(results["ours"], results["the teacher's network"]))
+        console.print(_each(shapes))
 
 
-def _each(ours: Agreement, peer: Agreement) -> Table:
-    table = Table("shape", "ours", "teacher's network", "our error", "its error")
-    for shape in np.flatnonzero(np.isfinite(ours.correlation)):
-        figures = (ours.correlation[shape], peer.correlation[shape], ours.error[shape], peer.error[shape])
-        table.add_row(BLENDSHAPES[shape], *(f"{figure:.3f}" for figure in figures))
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path, metavar="CLIP_BANK")
+    parser.add_argument("renders", type=Path, metavar="RENDER_BANK")
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--calibration", type=Path, metavar="BANK", help="clips for training; without, no INT8")
+    parser.add_argument("--each", action="store_true", help="a row a shape as well")
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    return parser.parse_args()
+
+
+def _bank(path: Path) -> Bank:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _row(figure: Figure) -> dict[str, Any]:
+    return {"name": figure.name.strip(), "ours": float(figure.ours), "peer": figure.peer, "goal": figure.goal}
+
+
+def _by_shape(shapes: Mapping[str, Columns]) -> dict[str, dict[str, list[float | None]]]:
+    return {
+        name: {
+            title: [float(column[index]) if np.isfinite(column[index]) else None for column in columns]
+            for title, columns in shapes.items()
+        }
+        for index, name in enumerate(BLENDSHAPES)
+    }
+
+
+def _table(figures: list[Figure], title: str) -> Table:
+    table = Table("", "ours", "the teacher", "goal", title=title)
+    for figure in figures:
+        peer = "" if figure.peer is None else f"{figure.peer:.{figure.digits}f}"
+        table.add_row(figure.name, f"{figure.ours:.{figure.digits}f}", peer, figure.goal)
+    return table
+
+
+def _each(shapes: Mapping[str, Columns]) -> Table:
+    table = Table("ours, the teacher", *shapes, box=None)
+    for index, name in enumerate(BLENDSHAPES):
+        figures = [[column[index] for column in columns if np.isfinite(column[index])] for columns in shapes.values()]
+        table.add_row(name, *(" ".join(f"{figure:.3f}" for figure in cell) for cell in figures))
     return table
 
 
