@@ -3,10 +3,10 @@
     python -m engines.training.evaluate CLIP_BANK RENDER_BANK --models DIR [--calibration BANK] [--each] [--json]
 
 CLIP_BANK is what ``engines.training.expression_bank`` wrote of clips that no training used: filmed people, and what
-the whole teacher says of them. RENDER_BANK is of drawn people that no training used: an npz of ``crops`` n x 96 x 96
-x 3 (RGB, as the network sees faces), ``own_px`` n x 478 x 3, and ``truth`` and ``teacher`` n x 52. DIR holds both
-model sets (``appliance models fetch --task``). ``--calibration`` is a bank of the clips for training, for the ranges
-of INT8. The peer is the teacher: its own network on our landmarks where the whole teacher is the truth, else all of it.
+the whole teacher says of them. RENDER_BANK is what ``engines.training.render_bank`` wrote of drawn people that no
+training used. DIR holds both model sets (``appliance models fetch --task``). ``--calibration`` is a bank of the clips
+for training, for the ranges of INT8. The peer is the teacher: its own network on our landmarks where the whole teacher
+is the truth, else all of it.
 """
 
 import argparse
@@ -117,7 +117,8 @@ def _blinks(shown: Float32, theirs: Float32, labels: Float32, clip: Any) -> list
 def on_renders(bank: Bank, networks: Networks) -> Part:
     """Agreement with the truth, on drawn people."""
     truth = bank["truth"]
-    told = agree.tell(networks.own, networks.network, bank["own_px"], bank["crops"])
+    pictures = np.stack([stored(bank, "pictures", index)[..., ::-1] for index in range(len(truth))])
+    told = agree.tell(networks.own, networks.network, bank["own_px"], pictures)
     ours = agree.agreement(agree.at_arkits_scale(told, networks.network), truth)
     peer = agree.agreement(bank["teacher"], truth)
     dead = agree.never_fired()
@@ -146,7 +147,7 @@ def on_stills(bank: Bank, networks: Networks, options: settings.Avatar) -> Part:
     chosen = motion.stills(bank["clip"])
     unrest: list[tuple[Float32, Float32]] = []
     for index in chosen:
-        pictures = list(motion.shaken(source(bank, index), rng))
+        pictures = list(motion.shaken(stored(bank, "sources", index), rng))
         start = np.pad(bank["sources_px"][index], ((0, 0), (0, 1)))
         points_px = motion.follow(networks.own_points, pictures, start)
         seen = np.stack([face_picture(picture, points) for picture, points in zip(pictures, points_px, strict=True)])
@@ -167,10 +168,10 @@ def on_stills(bank: Bank, networks: Networks, options: settings.Avatar) -> Part:
     return Part(figures, {"still": (ours, peer)})
 
 
-def source(bank: Bank, index: int) -> Image:
-    """One filmed face with room around it, BGR."""
-    end = bank["sources_end"]
-    coded = bank["sources_jpeg"][end[index - 1] if index else 0 : end[index]]
+def stored(bank: Bank, name: str, index: int) -> Image:
+    """One of a bank's JPEG pictures, BGR."""
+    end = bank[f"{name}_end"]
+    coded = bank[f"{name}_jpeg"][end[index - 1] if index else 0 : end[index]]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 

@@ -227,12 +227,13 @@ def banks(photograph: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         "sources_jpeg": np.concatenate([coded] * PICTURES),
         "sources_end": np.arange(1, PICTURES + 1) * len(coded),
     }
+    squares = [cv2.imencode(".jpg", picture)[1] for picture in pictures]
     renders = {
-        "crops": pictures,
+        "pictures_jpeg": np.concatenate(squares),
+        "pictures_end": np.cumsum([len(square) for square in squares]),
         "own_px": points_px,
         "truth": labels,
         "teacher": labels,
-        "identity": np.arange(PICTURES),
     }
     folder = tmp_path_factory.mktemp("banks")
     np.savez(folder / "clips.npz", allow_pickle=False, **clips)
