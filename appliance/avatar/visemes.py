@@ -127,11 +127,11 @@ def articulate(speech: Speech, at_ns: int) -> Float32:
 def close(shapes: Float32, seal: float) -> Float32:
     """Bring the lips of a mouth together, ``seal`` 0..1 of the way.
 
-    ARKit's ``mouthClose`` is lips together over an open jaw: it is never more than ``jawOpen``.
+    ARKit's ``mouthClose`` is lips together over an open jaw: as much of it as of ``jawOpen`` shuts them.
     """
     sealed = shapes.copy()
     sealed[_OPENERS] *= np.float32(1 - seal)
-    sealed[MOUTH_CLOSE] = min(max(float(shapes[MOUTH_CLOSE]), seal * float(shapes[JAW_OPEN])), float(shapes[JAW_OPEN]))
+    sealed[MOUTH_CLOSE] = max(shapes[MOUTH_CLOSE], shapes[JAW_OPEN] * np.float32(seal))
     return sealed
 
 
