@@ -36,6 +36,7 @@ from engines.training import evaluate_agreement as agree
 from engines.training import evaluate_motion as motion
 from engines.training import evaluate_network as network_alone
 
+WIDE = 110  # letters of a line
 Bank = Mapping[str, Any]
 Columns = tuple[Float32, ...]
 """Ours, and the peer's where there is one: 52 each, NaN where nothing is to be said."""
@@ -223,7 +224,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"figures": [_row(figure) for figure in figures], "shapes": _by_shape(shapes)}, indent=1))
         return
-    console = Console()
+    console = Console(width=WIDE)
     console.print(_table(figures, f"{len(clips['clip'])} pictures of {len(np.unique(clips['clip']))} clips"))
     if arguments.each:
         console.print(_each(shapes))
@@ -268,7 +269,7 @@ def _table(figures: list[Figure], title: str) -> Table:
 
 
 def _each(shapes: Mapping[str, Columns]) -> Table:
-    table = Table("ours, the teacher", *shapes, box=None)
+    table = Table("ours, the teacher's", *shapes, box=None)
     for index, name in enumerate(BLENDSHAPES):
         figures = [[column[index] for column in columns if np.isfinite(column[index])] for columns in shapes.values()]
         table.add_row(name, *(" ".join(f"{figure:.3f}" for figure in cell) for cell in figures))
