@@ -46,10 +46,9 @@ SHRUNK = 0.3  # of the covariances between lengths, for want of people
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Every look at one person, n x 6, as ``bones.measure`` gives lengths; ``visit`` says which go together."""
+    """Every look at one person, n x 6, as ``bones.measure`` gives lengths."""
 
     looks: Float32
-    visit: npt.NDArray[np.int64]
 
 
 def looks(lengths: Sequence[Float32], pictures: int) -> list[Float32]:
@@ -135,10 +134,10 @@ def filmed(measuring: Measuring, clips: Sequence[Path], who: Mapping[str, Sequen
     """The people of clips; ``who`` names the clips of each."""
     people = []
     for stems in who.values():
-        visits = [looks(list(measuring.film(clip)), bones.ENOUGH) for clip in clips if clip.stem in stems]
-        rows = [look for visit in visits for look in visit]
+        seen = [clip for clip in clips if clip.stem in stems]
+        rows = [look for clip in seen for look in looks(list(measuring.film(clip)), bones.ENOUGH)]
         if rows:
-            people.append(Person(np.array(rows), np.repeat(np.arange(len(visits)), [len(visit) for visit in visits])))
+            people.append(Person(np.array(rows)))
     return people
 
 
@@ -158,7 +157,7 @@ def drawn(measuring: Measuring, ict: Path, people: int, each: int, seed: int = 7
                 lengths += measuring.photograph(image, float(focal_px), centre_px)
         rows = looks(lengths, DRAWN_LOOK)
         if rows:
-            result.append(Person(np.array(rows), np.arange(len(rows))))
+            result.append(Person(np.array(rows)))
         print(f"person {number}: {len(lengths)} of {each} pictures", flush=True)
     return result
 

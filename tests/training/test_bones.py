@@ -11,9 +11,7 @@ def people(count: int, within: np.ndarray, seed: int = 1) -> list[Person]:
     rng = np.random.default_rng(seed)
     middles = 20 * within.diagonal().max() ** 0.5 * rng.normal(0, 1, (count, 6))
     root = np.linalg.cholesky(within)
-    return [
-        Person((middle + rng.normal(0, 1, (10, 6)) @ root.T).astype(np.float32), np.arange(10)) for middle in middles
-    ]
+    return [Person((middle + rng.normal(0, 1, (10, 6)) @ root.T).astype(np.float32)) for middle in middles]
 
 
 def some_spread() -> np.ndarray:
