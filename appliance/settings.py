@@ -77,6 +77,7 @@ class Microphone:
     name: str = _matching(*_NAME)
     source: str = _matching(*_MICROPHONE_SOURCE)
     rate: int = _between(8000, 192000, 16000)
+    delay_ms: float = _between(-500, 500, 0.0)  # so much later than it sounded the device gives its sound
     loop: bool = False
 
 
@@ -97,6 +98,8 @@ class Avatar:
     min_cutoff_hz: float = _between(0.05, 60, 2.5)
     beta: float = _between(0, 100, 12.0)
     idle: str = _one_of("relax", "hold", "freeze")
+    arousal: float = _between(0, 1, 0.3)  # how far an excited or tired voice may change the expression
+    align: bool = True  # find out how much the sound lags behind the pictures by watching mouths speak
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _FARTHEST_S = 0.3
 _LEAST_SPOKEN_S = 3.0
 _LEAST_AGREEMENT = 0.5
 _CLEARLY = 0.1  # so much less any shift agrees that lies
+_HEARD_MOVING = 0.15  # a voice that opens its mouth by less in seconds says nothing of whose it is
 _APART_S = 0.12  # this far from the best: syllables come so often that the next but one agrees, too
 
 _SEEN_AT, _SEEN, _HEARD_AT, _HEARD, _COUNTS = range(5)
@@ -46,11 +47,14 @@ class Course:
 
 
 def agreement(course: Course, seconds: float, delay_s: float = 0.0) -> float | None:
-    """How well the mouth that is seen goes with the voice that is heard, -1..1; ``None`` where too little is known."""
-    if len(course.rows) < 2 or course.rows[-1, _SEEN_AT] - course.rows[0, _SEEN_AT] < seconds:
+    """How well a mouth went with a voice over the last seconds, -1..1; ``None`` where these say nothing of it."""
+    rows = course.rows
+    recent = rows[rows[:, _SEEN_AT] > rows[-1, _SEEN_AT] - seconds] if len(rows) else rows
+    if len(recent) < 2 or rows[-1, _SEEN_AT] - rows[0, _SEEN_AT] < seconds or recent[:, _COUNTS].mean() < 0.5:
         return None
-    times = np.arange(course.rows[-1, _SEEN_AT] - seconds, course.rows[-1, _SEEN_AT] - _FARTHEST_S, _STEP_S)
-    return _correlation(_seen(course, times), _heard(course, times + delay_s))
+    times = np.arange(recent[0, _SEEN_AT], recent[-1, _SEEN_AT] - _FARTHEST_S, _STEP_S)
+    heard = _heard(course, times + delay_s)
+    return _correlation(_seen(course, times), heard) if len(heard) and np.ptp(heard) > _HEARD_MOVING else None
 
 
 def estimate(course: Course) -> float | None:

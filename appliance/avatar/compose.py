@@ -8,12 +8,14 @@ import numpy as np
 from appliance import settings
 from appliance.avatar import idle, neutral, smoothing
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
+from appliance.avatar.fusion import Bond, Sight, fuse, liveliest
+from appliance.avatar.liveliness import enliven, excess
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
 from appliance.avatar.smoothing import Smoothed
 from appliance.face import bones
 from appliance.face.gaze import eye_look
-from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
+from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, Stages, TrackingState, Voice
 
 # One vector for everything that moves: 52 weights, rotation, position, gaze of both eyes, each
 # divided by a typical span so that one pair of smoothing parameters serves all.
@@ -48,6 +50,7 @@ class Memory:
     mood: Mood | None = None
     left: Float32 = field(default_factory=_REST.copy)  # the last values before the face went
     left_ns: int = 0
+    bond: Bond = field(default_factory=Bond)
 
 
 class Avatar:
@@ -57,33 +60,58 @@ class Avatar:
         self._options = options
         self._microphones = {camera.name: camera.microphone for camera in cameras}
         self._memories: dict[tuple[str, int], Memory] = {}
+        self._alone: dict[str, tuple[int, int]] = {}  # microphones without a camera: since when, and their latest
 
     def compose(self, faces: Sequence[Face], voices: Mapping[str, Voice]) -> list[AvatarState]:
-        """One state for every slot; and one for every microphone that belongs to no camera."""
-        states = [self._step(face, voices.get(self._microphones.get(face.camera, ""))) for face in faces]
-        alone = [voice for name, voice in voices.items() if name not in self._microphones.values()]
-        return states + [self._step(_voice_alone(voice), voice) for voice in alone]
+        """One state for every slot; and one for every microphone that belongs to no camera and has news."""
+        speakers = self._speakers(faces)
+        states = [
+            self._step(face, voices.get(self._microphones.get(face.camera, "")), (face.camera, face.slot) in speakers)
+            for face in faces
+        ]
+        for name, voice in voices.items():
+            since_ns, heard_ns = self._alone.get(name, (voice.heard_ns, 0))
+            if name not in self._microphones.values() and voice.heard_ns > heard_ns:
+                self._alone[name] = (since_ns, voice.heard_ns)
+                states.append(self._step(_voice_alone(voice, since_ns), voice, True))
+        return states
+
+    def _speakers(self, faces: Sequence[Face]) -> set[tuple[str, int]]:
+        """The one face of each camera that its voice may move: of several, the one that moves its mouth."""
+        speakers = set()
+        for camera in {face.camera for face in faces}:
+            places = [(face.camera, face.slot) for face in faces if face.camera == camera and face.expression]
+            bonds = {place: self._memories.get(place, Memory()).bond for place in places}
+            speakers |= {liveliest(bonds)} if len(places) > 1 else {(camera, face.slot) for face in faces}
+        return speakers
 
     def forget_neutral(self) -> None:
         """Learn every visitor's resting face anew."""
         self._memories = {key: replace(memory, neutral=None) for key, memory in self._memories.items()}
 
-    def _step(self, face: Face, voice: Voice | None) -> AvatarState:
+    def _step(self, face: Face, voice: Voice | None, speaks: bool) -> AvatarState:
         key = (face.camera, face.slot)
-        state, self._memories[key] = compose(self._memories.get(key, Memory()), face, voice, self._options)
+        state, self._memories[key] = compose(self._memories.get(key, Memory()), face, voice, self._options, speaks)
         return state
 
 
-def compose(memory: Memory, face: Face, voice: Voice | None, options: settings.Avatar) -> tuple[AvatarState, Memory]:
-    """Turn one face and the voice before it into one avatar state."""
+def compose(
+    memory: Memory, face: Face, voice: Voice | None, options: settings.Avatar, speaks: bool = True
+) -> tuple[AvatarState, Memory]:
+    """Turn one face and the voice before it into one avatar state; ``speaks``: whether the voice may be its own."""
     if face.session != memory.session:
-        memory = replace(memory, session=face.session, neutral=None)
+        bond = Bond(delay_s=memory.bond.delay_s, share=memory.bond.share, at_ns=memory.bond.at_ns)
+        memory = replace(memory, session=face.session, neutral=None, bond=bond)
     if face.expression is not None:
         moved, memory = _live(memory, face, face.expression, options)
     else:
         moved, memory = _alone(memory, face, options)
-    mood = feel(memory.mood, read_mood(np.clip(moved[_SHAPES], 0, 1)), face.captured_ns)
-    memory = replace(memory, sequence=memory.sequence + 1, mood=mood)
+    aroused = excess(voice.arousal, options.arousal) if voice and speaks else 0.0
+    mood = feel(memory.mood, read_mood(np.clip(moved[_SHAPES], 0, 1), aroused), face.captured_ns)
+    sight = Sight(face.state, face.captured_ns, face.confidence, face.expression.head if face.expression else None)
+    shapes, bond = fuse(memory.bond, moved[_SHAPES], sight, voice, speaks, options.align)
+    moved = np.concatenate([enliven(shapes, aroused), moved[_SHAPES.stop :]])
+    memory = replace(memory, sequence=memory.sequence + 1, mood=mood, bond=bond)
     return _state(memory.sequence, face, voice, moved, mood), memory
 
 
@@ -147,18 +175,28 @@ def _state(sequence: int, face: Face, voice: Voice | None, moved: Float32, mood:
         visemes=visemes,
         voice=voice or Voice("", face.captured_ns),
         mood=mood.weights,
-        latency_ms=face.latency_ms,
+        latency_ms={**face.latency_ms, **_listening_ms(voice)},
     )
 
 
-def _voice_alone(voice: Voice) -> Face:
+def _listening_ms(voice: Voice | None) -> Stages:
+    """How long listening took: what the network waits for, and from the last of that sound until it was understood."""
+    if voice is None or voice.speech is None or not voice.ready_ns:
+        return {}
+    return {
+        "lookahead": (voice.heard_ns - voice.speech.sure_ns) / 1e6,
+        "listening": (voice.ready_ns - voice.heard_ns) / 1e6,
+    }
+
+
+def _voice_alone(voice: Voice, since_ns: int) -> Face:
     """The face that a microphone without a camera has: none."""
     return Face(
         camera=voice.microphone,
         slot=0,
         session="",
         state=TrackingState.VOICE,
-        since_ns=0,
+        since_ns=since_ns,
         confidence=1.0 if voice.active else 0.0,
         captured_ns=voice.heard_ns,
         expression=None,

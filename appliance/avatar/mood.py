@@ -20,6 +20,9 @@ _UNITS: dict[str, dict[str, float]] = {
     "angry": {"browDown": 0.9, "noseSneer": 0.4, "mouthPress": 0.2, "mouthSmile": -0.6},
     "surprised": {"browInnerUp": 0.5, "browOuterUp": 0.4, "eyeWide": 0.4, "jawOpen": 0.3, "browDown": -0.6},
 }
+# What excitement says for or against each mood, where it shows: the vertical axis of Russell's circumplex (Journal of
+# Personality and Social Psychology 39(6), 1980). It makes a mood that shows more or less so, and makes none.
+_EXCITED: Float32 = np.array([1.0, -1.0, 1.0, 1.0], np.float32)
 _RISE_S, _FALL_S = 0.3, 0.8  # a mood shows at once and is slow to leave: time constants
 
 
@@ -46,9 +49,12 @@ def _table() -> Float32:
 _TABLE = _table()
 
 
-def read_mood(blendshapes: Float32) -> Float32:
-    """Five weights that sum to 1, in the order of channels.MOODS, from 52 blendshapes."""
-    return _whole(np.clip(_TABLE @ blendshapes, 0, 1))
+def read_mood(blendshapes: Float32, excess: float = 0.0) -> Float32:
+    """Five weights that sum to 1, in the order of channels.MOODS, from 52 blendshapes.
+
+    ``excess`` is how far an excited voice (above 0) or a tired one may change them, -1..1.
+    """
+    return _whole(np.clip(_TABLE @ blendshapes * (1 + np.float32(excess) * _EXCITED), 0, 1))
 
 
 def feel(past: Mood | None, shown: Float32, at_ns: int) -> Mood:

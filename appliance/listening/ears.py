@@ -53,6 +53,7 @@ class Listening:
         self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
         self._name = microphone.name
         self._microphone = microphone_of(microphone)
+        self._delay_ns = round(microphone.delay_ms * 1e6)
         self._hearing = Hearing(microphone.name, network)
         self._report = report
         self._record = record
@@ -108,9 +109,10 @@ class Listening:
     def _hear(self) -> None:
         """Listen until the recording ends or the microphone fails."""
         self._hearing.forget()
-        for sound in self._microphone.blocks():
+        for given in self._microphone.blocks():
             if self._stop.is_set():
                 return
+            sound = replace(given, heard_ns=given.heard_ns - self._delay_ns)
             if self._last_error:
                 self._find()
             self.voice.put(replace(self._hearing.hear(sound), ready_ns=time.monotonic_ns()))

@@ -9,7 +9,9 @@ import pytest
 from appliance import settings
 from appliance.avatar.channels import BLENDSHAPES, MOODS, VISEMES
 from appliance.avatar.compose import Avatar, Memory, compose
-from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, TrackingState, Voice
+from appliance.avatar.liveliness import enliven, excess
+from appliance.avatar.mood import read_mood
+from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, Speech, TrackingState, Voice
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -167,6 +169,102 @@ def test_a_cameras_own_microphone_is_its_voice_and_another_is_an_avatar_of_its_o
 
     assert (seen.stream, seen.voice.level) == ("cam0", 0.4)
     assert (alone.stream, alone.state, alone.captured_ns) == ("far", TrackingState.VOICE, 2 * S)
+
+
+def says(heard_ns: int, viseme: str, microphone: str = "near", arousal: float = 0.5) -> Voice:
+    """A voice that has said one thing for a third of a second."""
+    visemes = np.tile(np.eye(len(VISEMES), dtype=np.float32)[VISEMES.index(viseme)], (32, 1))
+    speech = Speech(heard_ns - 60 * MS, heard_ns - 40 * MS, visemes, np.zeros(32, np.float32))
+    return Voice(microphone, heard_ns, True, 0.5, arousal, visemes[-1], speech, heard_ns + 3 * MS)
+
+
+def test_a_microphone_alone_has_an_avatar_that_speaks_and_blinks() -> None:
+    avatar = Avatar(settings.Avatar(), [])
+    states = [avatar.compose([], {"far": says(S + step * 20 * MS, "aa", "far")})[0] for step in range(600)]
+
+    last = states[-1]
+    assert (last.stream, last.slot, last.state) == ("far", 0, TrackingState.VOICE)
+    assert last.blendshapes[JAW] > 0.5
+    assert last.visemes[VISEMES.index("aa")] == 1
+    assert last.head.rotation == (0, 0, 0, 1)
+    assert max(state.blendshapes[BLINK] for state in states) > 0.9
+    assert {state.since_ns for state in states} == {S}
+    assert [state.sequence for state in states] == list(range(1, 601))
+
+
+def test_a_microphone_alone_that_says_nothing_new_has_no_new_state() -> None:
+    avatar = Avatar(settings.Avatar(), [])
+    voices = {"far": says(S, "aa", "far"), "not yet": Voice("not yet", 0)}
+
+    first, second = avatar.compose([], voices), avatar.compose([], voices)
+
+    assert [state.stream for state in first] == ["far"]
+    assert second == []
+
+
+def test_only_the_one_of_several_who_moves_the_mouth_is_moved_by_the_voice() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", faces=2, microphone="near")])
+    still = face(0, weights(mouthPucker=0.0), head=HeadPose())
+    for step in range(120):
+        at_ns = S + step * STEP
+        jaw = weights(jawOpen=0.3 + 0.3 * np.sin(step))
+        pair = [
+            replace(still, captured_ns=at_ns),
+            replace(still, slot=1, captured_ns=at_ns, expression=replace(still.expression, blendshapes=jaw)),
+        ]
+        silent, speaking = avatar.compose(pair, {"near": says(at_ns, "U")})
+
+    pucker = BLENDSHAPES.index("mouthPucker")
+    assert speaking.blendshapes[pucker] > 0.5
+    assert silent.blendshapes[pucker] == 0
+    assert silent.voice == speaking.voice
+
+
+def test_how_long_listening_took_is_said_beside_the_other_stages() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", microphone="near")])
+    seen = replace(face(S, weights()), latency_ms={"capture": 1.0})
+
+    told, live = avatar.compose([seen], {"near": says(S, "aa")})[0].latency_ms, says(S, "aa")
+    replayed = avatar.compose([seen], {"near": replace(live, ready_ns=0)})[0].latency_ms
+
+    assert told == {"capture": 1.0, "lookahead": 60.0, "listening": 3.0}
+    assert replayed == {"capture": 1.0}
+
+
+BROW, BROW_DOWN, SMILE = (BLENDSHAPES.index(name) for name in ("browInnerUp", "browDownLeft", "mouthSmileLeft"))
+
+
+@pytest.mark.parametrize(
+    ("arousal", "limit", "brow", "down", "smile"),
+    [
+        (0.5, 0.3, 0.2, 0.0, 0.5),
+        (1.0, 0.3, 0.44, 0.0, 0.65),
+        (0.0, 0.3, 0.14, 0.09, 0.35),
+        (1.0, 0.0, 0.2, 0.0, 0.5),
+        (0.0, 0.0, 0.2, 0.0, 0.5),
+        (1.0, 1.0, 1.0, 0.0, 1.0),
+    ],
+)
+def test_an_excited_voice_lifts_the_expression_and_a_tired_one_lowers_it_within_the_limit(
+    arousal: float, limit: float, brow: float, down: float, smile: float
+) -> None:
+    shapes = weights(browInnerUp=0.2, mouthSmileLeft=0.5, jawOpen=0.3, eyeBlinkLeft=0.4)
+
+    lively = enliven(shapes, excess(arousal, limit))
+
+    assert (lively[BROW], lively[BROW_DOWN], lively[SMILE]) == pytest.approx((brow, down, smile), abs=0.01)
+    assert (lively[JAW], lively[BLINK]) == (shapes[JAW], shapes[BLINK])
+
+
+def test_arousal_joins_the_mood_that_shows_and_makes_none() -> None:
+    happy, sad = weights(mouthSmileLeft=0.5, mouthSmileRight=0.5), weights(mouthFrownLeft=0.5, mouthFrownRight=0.5)
+
+    def felt(shapes: Float32, arousal: float, mood: str) -> float:
+        return float(read_mood(shapes, excess(arousal, 0.3))[MOODS.index(mood)])
+
+    assert felt(happy, 1.0, "happy") > felt(happy, 0.5, "happy") > felt(happy, 0.0, "happy")
+    assert felt(sad, 1.0, "sad") < felt(sad, 0.5, "sad") < felt(sad, 0.0, "sad")
+    assert felt(weights(), 1.0, "neutral") == 1
 
 
 @pytest.mark.parametrize(

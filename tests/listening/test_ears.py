@@ -137,3 +137,17 @@ def test_a_device_that_dies_in_mid_word_leaves_a_shut_mouth_and_time_goes_on(
     assert before.speech.visemes[:, LOW].max() > 0.5
     assert (after.active, after.level, after.visemes) == (False, 0.0, None)
     assert all(later.heard_ns > earlier.heard_ns for earlier, later in itertools.pairwise(heard))
+
+
+def test_a_known_delay_is_taken_off_every_stamp(speech: Path) -> None:
+    recorded: list[Sound] = []
+    listening = Listening(settings.Microphone("mic0", f"file:{speech}", delay_ms=120), lambda _: None, recorded.append)
+    began_ns = time.monotonic_ns()
+
+    listening.start()
+    until(lambda: len(recorded) >= 3)
+    voice = listening.voice.get()
+    listening.close()
+
+    assert began_ns - 120_000_000 < recorded[0].heard_ns < began_ns
+    assert voice.ready_ns - voice.heard_ns >= 120_000_000
