@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -23,13 +23,13 @@ from appliance.identity import describe
 from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.listening.viseme_network import VisemeNetwork
-from appliance.loop import run
+from appliance.loop import Nobody, run
 from appliance.publish.meters import FrameMeters
 from appliance.publish.mqtt import AvatarPublisher
 from appliance.publish.outlet import Outlet
 from appliance.recording import Recording
 from appliance.settings import Settings
-from appliance.values import Event
+from appliance.values import Event, Frame
 from appliance.watchdog import Watchdog
 from engines.fetch import ensure, model_path
 from engines.opening import open_runner
@@ -38,14 +38,17 @@ from engines.runners import Runner
 
 log = logging.getLogger(__name__)
 
+VOICE_NS = 20_000_000
+"""From one frame of a microphone without a camera to the next."""
+
 
 def serve(settings: Settings, recording: Recording | None = None) -> None:
-    """Run the appliance until its cameras end or SIGTERM or SIGINT comes.
+    """Run the appliance until its cameras end, or without any its microphones, or SIGTERM or SIGINT comes.
 
     With a ``recording``, everything seen, heard and sent is also written to its folder.
     """
-    if not settings.camera:
-        raise ConfigError("at least one [[camera]] must be set, got none")
+    if not settings.camera and not settings.microphone:
+        raise ConfigError("at least one [[camera]] or [[microphone]] must be set, got none")
     started_ns = time.monotonic_ns()
     cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
@@ -61,13 +64,14 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         ears = _listen(settings, publisher.event, recording, parts)
         cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
         watchdog.status("loading networks")
-        tracker = build_tracker(settings)
+        tracker = build_tracker(settings) if settings.camera else Nobody()
         telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, outlet.first_frame_s, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
         voices = {ear.voice.get().microphone: ear.voice for ear in ears}
         avatar = Avatar(settings.avatar, settings.camera)
-        frames = recording.watch(cameras.ready()) if recording else cameras.ready()
+        frames = cameras.ready(_beat_ns(settings)) if settings.camera else _while_heard(cameras.ready(VOICE_NS), ears)
+        frames = recording.watch(frames) if recording else frames
         with _stopped_by_signals(cameras):
             watchdog.ready()
             watchdog.status("running")
@@ -77,6 +81,8 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
 
 def networks(settings: Settings) -> tuple[str, ...]:
     """The third-party networks that these settings need: to be fetched."""
+    if not settings.camera:
+        return ()
     if settings.engines.face == "task":
         return ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
     return ("face_detector", "face_landmarks")
@@ -106,6 +112,21 @@ def open_viseme_network(settings: Settings) -> VisemeNetwork | None:
         return None
     runner = open_runner(own_model_path(VISEME_MODEL), settings.engines.runner)
     return VisemeNetwork(runner, own_model(VISEME_MODEL).inputs)
+
+
+def _beat_ns(settings: Settings) -> int | None:
+    """How often a step is due where no camera calls for one: for microphones that belong to none."""
+    taken = {camera.microphone for camera in settings.camera}
+    return VOICE_NS if any(microphone.name not in taken for microphone in settings.microphone) else None
+
+
+def _while_heard(frames: Iterable[Sequence[Frame]], ears: Sequence[Listening]) -> Iterator[Sequence[Frame]]:
+    """Pass steps on until every recording has been heard to its end; live microphones have none."""
+    for batch in frames:
+        ended = all(ear.status().ended for ear in ears)
+        yield batch
+        if ended:
+            return
 
 
 def _listen(

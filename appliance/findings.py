@@ -56,7 +56,7 @@ def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
     yield power_mode()
     yield from models(settings)
     if not settings.camera:
-        yield Finding("camera", Verdict.STOP, "no [[camera]] is set", "name one in the settings file")
+        yield no_camera(settings)
     for camera in settings.camera:
         yield see(camera)
     for microphone in settings.microphone:
@@ -105,6 +105,15 @@ def models(settings: Settings) -> Iterator[Finding]:
         else:
             text = f"{name} is absent or damaged in {settings.storage.models}"
             yield Finding("model", Verdict.WEAK, text, "appliance models fetch (the daemon does it at its start)")
+
+
+def no_camera(settings: Settings) -> Finding:
+    """Whether the voice alone is to move mouths."""
+    if settings.microphone:
+        return Finding("camera", Verdict.FINE, "none is set: voices alone move the mouths")
+    return Finding(
+        "camera", Verdict.STOP, "neither a [[camera]] nor a [[microphone]] is set", "name one in the settings file"
+    )
 
 
 def see(camera: config.Camera) -> Finding:

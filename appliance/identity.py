@@ -19,7 +19,7 @@ def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
     """Versions, cameras, microphones, models and engines, as ``publish.wire.encode_info`` takes them."""
     runner = choose(settings.engines.runner)
     files = {name: model_path(settings.storage.models, name) for name in models}
-    if settings.engines.face == "own":
+    if settings.camera and settings.engines.face == "own":
         files[OWN_MODEL] = own_model_path(OWN_MODEL)
     if settings.microphone and is_own_model(VISEME_MODEL):
         files[VISEME_MODEL] = own_model_path(VISEME_MODEL)

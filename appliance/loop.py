@@ -4,10 +4,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from appliance.avatar.compose import Avatar
-from appliance.face.tracker import Tracker
 from appliance.latest import Latest
-from appliance.values import AvatarState, Frame, Voice
+from appliance.values import AvatarState, Face, Frame, Voice
 from appliance.watchdog import Watchdog
+
+
+class Faces(Protocol):
+    """What reads faces: see ``face.tracker.Tracker``."""
+
+    def read(self, frames: Sequence[Frame]) -> list[Face]:
+        """Every slot of every camera that has news."""
+        ...
+
+
+class Nobody:
+    """Reads faces where no camera is set: there are none."""
+
+    def read(self, frames: Sequence[Frame]) -> list[Face]:
+        """Nobody."""
+        return []
 
 
 class Output(Protocol):
@@ -20,13 +35,13 @@ class Output(Protocol):
 
 def run(
     frames: Iterable[Sequence[Frame]],
-    tracker: Tracker,
+    tracker: Faces,
     voices: Mapping[str, Latest[Voice]],
     avatar: Avatar,
     output: Output,
     watchdog: Watchdog,
 ) -> None:
-    """Turn the newest picture of every camera into avatar states, until the pictures end."""
+    """Turn the newest picture of every camera, and what is heard, into avatar states, until the pictures end."""
     for batch in frames:
         faces = tracker.read(batch)
         heard = {name: shelf.get() for name, shelf in voices.items()}

@@ -29,6 +29,8 @@ class Recording:
 
     def __init__(self, folder: Path, settings: Settings, seconds: float | None = None) -> None:
         self._seconds = seconds
+        if not settings.camera:
+            raise ApplianceError("a session holds what a camera saw, and no [[camera]] is set; set one to record")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ApplianceError(f"{folder} must be a new or an empty folder to record into; name another")
         folders = {
@@ -52,9 +54,9 @@ class Recording:
         """Pass pictures on, and keep them; end after ``seconds`` where they were given."""
         end_ns: float | None = None
         for batch in frames:
-            if end_ns is None and self._seconds is not None:
+            if batch and end_ns is None and self._seconds is not None:
                 end_ns = batch[0].captured_ns + self._seconds * 1e9
-            if end_ns is not None and batch[0].captured_ns >= end_ns:
+            if batch and end_ns is not None and batch[0].captured_ns >= end_ns:
                 return
             for frame in batch:
                 if frame.image is not None:

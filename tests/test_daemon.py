@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from brokers import Mosquitto, Reader, wait_until
 
+from appliance.demo.clip import SPEECH_WAV
 from appliance.demo.household import to_toml
 from appliance.demo.scene import DESK, film
 from appliance.publish import wire
@@ -185,3 +186,64 @@ def test_no_picture_is_published_or_left_on_the_disk(
 
     assert largest < 8_000  # info, with all its names; the smallest picture of a face is larger
     assert sorted(kept.rglob("*")) == before
+
+
+VOICE_FRAME = f"{ROOT}/speech/0/frame"
+
+
+def test_a_microphone_alone_is_an_avatar_and_needs_no_model_of_a_face(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    table["camera"], table["storage"] = [], {"directory": str(tmp_path / "empty")}
+    table["microphone"][0]["source"] = f"file:{SPEECH_WAV}"
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: len(of(reader, VOICE_FRAME)) > 100 and len(of(reader, f"{ROOT}/health")) >= 2)
+        frames, states = of(reader, VOICE_FRAME), of(reader, f"{ROOT}/speech/0/state")
+        health, info = of(reader, f"{ROOT}/health")[-1], of(reader, f"{ROOT}/info")[-1]
+
+    for frame in frames:
+        jsonschema.validate(frame, wire.schema("frame"))
+    jsonschema.validate(info, wire.schema("info"))
+    jsonschema.validate(health, wire.schema("health"))
+    assert {frame["state"] for frame in frames} == {"voice"}
+    assert [state["state"] for state in states] == ["voice"]
+    assert abs(states[0]["since_utc_ns"] - time.time_ns()) < 60e9
+    assert [frame["seq"] for frame in frames] == list(range(frames[0]["seq"], frames[0]["seq"] + len(frames)))
+    assert all(later["captured_ns"] > earlier["captured_ns"] for earlier, later in itertools.pairwise(frames))
+    assert any(frame["voice"]["level"] > 0.3 for frame in frames)
+    assert health["fps"]["speech/0"] > 25
+    assert (health["cameras"], info["cameras"]) == ({}, [])
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_recording_heard_alone_ends_the_daemon_with_a_shut_mouth(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    table["camera"] = []
+    table["microphone"][0] |= {"source": f"file:{SPEECH_WAV}", "loop": False}
+    with reading(mosquitto) as reader, running(table, tmp_path) as daemon:
+        soon(lambda: bool(of(reader, VOICE_FRAME)))
+        status = daemon.wait(30)
+        soon(lambda: [m.payload for m in reader.messages if m.topic == f"{ROOT}/availability"][-1] == b"offline")
+        last = of(reader, VOICE_FRAME)[-1]
+
+    assert status == 0
+    assert (last["voice"]["active"], last["blendshapes"]["jawOpen"]) == (False, 0)
+
+
+def test_a_microphone_of_its_own_goes_on_beside_a_camera_that_is_missing(
+    table: dict[str, Any], mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    table["camera"][0] |= {"source": "v4l2:/dev/video99", "microphone": ""}
+    with reading(mosquitto) as reader, running(table, tmp_path):
+        soon(lambda: len(of(reader, VOICE_FRAME)) > 60)
+        soon(lambda: of(reader, f"{ROOT}/health")[-1]["fps"].get("speech/0", 0) > 25)
+        absent = of(reader, FRAME)
+
+    assert {frame["state"] for frame in absent} == {"absent"}
+
+
+def test_without_a_camera_and_a_microphone_the_settings_are_wrong(table: dict[str, Any], tmp_path: Path) -> None:
+    table["camera"], table["microphone"] = [], []
+    with running(table, tmp_path) as daemon:
+        assert daemon.wait(10) == 78

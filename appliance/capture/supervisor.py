@@ -55,30 +55,36 @@ class Cameras:
         self._wake = -1
         self._owned.close()
 
-    def ready(self) -> Iterator[list[Frame]]:
+    def ready(self, beat_ns: int | None = None) -> Iterator[list[Frame]]:
         """Yield the newest unseen picture of every camera that has one; at least one frame a step.
 
         A camera that is quiet for 100 ms has a frame without an image: time passes. The images of a
         step are overwritten from the next step but one. Ends when every camera has come to its own
-        end (clips that do not loop; no camera at all), or after ``stop`` or ``close``.
+        end (clips that do not loop), or after ``stop`` or ``close``. With ``beat_ns`` a step comes at
+        least so often, if need be without a frame, and goes on where there is no camera at all.
         """
+        beat_due_ns = time.monotonic_ns()
         while not self._stopped:
-            self._wait()
+            self._wait(beat_due_ns if beat_ns else None)
             now_ns = time.monotonic_ns()
             frames = [frame for camera in self._cameras if (frame := camera.frame(now_ns))]
-            if frames:
+            if beat_ns and now_ns >= beat_due_ns:
+                beat_due_ns = max(beat_due_ns, now_ns - beat_ns) + beat_ns
                 yield frames
-            if all(camera.ended for camera in self._cameras):
+            elif frames:
+                yield frames
+            if all(camera.ended for camera in self._cameras) and (self._cameras or not beat_ns):
                 return
 
-    def _wait(self) -> None:
+    def _wait(self, beat_due_ns: int | None) -> None:
         """Wait until a camera has news or something is due, and let the cameras see to it."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         talking = {camera.descriptor: camera for camera in self._cameras if camera.descriptor >= 0}
         for descriptor in talking:
             poll.register(descriptor, select.POLLIN)
-        due_ns = min((camera.due_ns() for camera in self._cameras if not camera.ended), default=0)
+        dues_ns = [camera.due_ns() for camera in self._cameras if not camera.ended]
+        due_ns = min(dues_ns + ([] if beat_due_ns is None else [beat_due_ns]), default=0)
         timeout_ms = max(0.0, (due_ns - time.monotonic_ns()) / 1e6)
         for descriptor, _ in poll.poll(timeout_ms):
             if descriptor in talking:

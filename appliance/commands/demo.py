@@ -3,6 +3,7 @@
 import argparse
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from appliance.demo import household
 from appliance.demo.scene import DESK as DESK
@@ -15,6 +16,7 @@ SETTINGS = "desk"
 EXAMPLE = """
 appliance demo
 appliance demo --seconds 30 --port 8090
+appliance demo --no-camera
 """
 
 _STEP_S = 0.25
@@ -24,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demonstration."""
     parser.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long (default: at Ctrl-C)")
     parser.add_argument("--port", type=int, default=8080, help="the page's port (default: %(default)s)")
+    parser.add_argument("--no-camera", action="store_true", help="the speech alone moves the mouth")
     parser.add_argument("--no-viewer", action="store_true", help="no web page: publish only")
     parser.add_argument("--broker", metavar="mqtt://HOST:PORT", help="a broker to publish to (default: its own)")
 
@@ -36,6 +39,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         clip = prepare(settings, _say)
         url = arguments.broker or parts.enter_context(household.broker())
         filmed = film(settings, clip, url)
+        filmed = replace(filmed, camera=()) if arguments.no_camera else filmed
         subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))
         daemon = parts.enter_context(household.daemon(filmed, arguments.verbose))
         if not arguments.no_viewer:
@@ -49,7 +53,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _topic(filmed: Settings) -> str:
-    return Topics(filmed.device.site, filmed.device.name).frame(filmed.camera[0].name, 0)
+    streams = filmed.camera or filmed.microphone
+    return Topics(filmed.device.site, filmed.device.name).frame(streams[0].name, 0)
 
 
 def _wait(seconds: float | None, daemon: household.Process) -> None:

@@ -242,3 +242,34 @@ def test_a_picture_that_is_truncated_is_dropped_with_an_event(name: str, tmp_pat
 
     assert [event.details["reason"] for event in events] == ["empty or truncated"]
     assert all(frame.image is None for frame in frames)
+
+
+def test_without_a_camera_steps_come_at_the_beat_until_it_is_stopped() -> None:
+    came_ns: list[int] = []
+    with Cameras([], lambda _: None) as cameras:
+        for step in cameras.ready(beat_ns=20_000_000):
+            assert step == []
+            came_ns.append(time.monotonic_ns())
+            if len(came_ns) == 30:
+                cameras.stop()
+
+    assert len(came_ns) == 30
+    assert came_ns[-1] - came_ns[0] >= 28 * 20_000_000
+
+
+def test_a_beat_comes_beside_a_quiet_camera_and_ends_with_the_last_film(
+    name: str, film: Path, events: list[Event]
+) -> None:
+    camera = settings.Camera(name=name, source=f"file:{film}", width=320, height=240)
+
+    with Cameras([camera], events.append) as cameras:
+        steps = [len(step) for step in cameras.ready(beat_ns=10_000_000)]
+
+    assert set(steps) == {0, 1}
+    assert steps.count(0) > 30
+    assert steps.count(1) > 20
+
+
+def test_without_a_camera_or_a_beat_there_is_nothing_to_wait_for() -> None:
+    with Cameras([], lambda _: None) as cameras:
+        assert list(cameras.ready()) == []
