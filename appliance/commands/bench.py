@@ -78,8 +78,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         await_first(subscriber, daemon)
         first_s = time.monotonic() - started_s
         use, before = _measure(arguments.seconds, subscriber, daemon, console)
-        figures = _figures(subscriber, before, use, first_s, filmed.camera[0].name)
-    if not arguments.no_quality:
+        cameras = [camera.name for camera in filmed.camera]
+        figures = _figures(subscriber, before, use, first_s, cameras)
+    if cameras and not arguments.no_quality:
         console.print("scoring every picture of the clip against its truth")
         figures["quality"] = _quality(judge(clip, settings))
     if arguments.json:
@@ -105,7 +106,9 @@ def _measure(
     return use, before
 
 
-def _figures(subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: float, camera: str) -> dict[str, Any]:
+def _figures(
+    subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: float, cameras: list[str]
+) -> dict[str, Any]:
     notes: Notes = subscriber.notes()
     after = subscriber.health
     return {
@@ -114,7 +117,7 @@ def _figures(subscriber: Subscriber, before: dict[str, Any], use: Use, first_s: 
             "received": notes.frames,
             "fps": round(notes.fps, 2),
             "states": dict(notes.states),
-            "pictures dropped": _grown(before, after, "cameras", camera, "dropped"),
+            "pictures dropped": {name: _grown(before, after, "cameras", name, "dropped") for name in cameras},
             "frames not sent": _grown(before, after, "dropped"),
             "frames lost on the way": notes.lost,
         },

@@ -29,6 +29,7 @@ class Notes:
     lost: int = 0  # gaps in the count of one avatar's frames
     latency_ms: list[float] = field(default_factory=list)  # from the picture's capture to here
     own_ms: list[float] = field(default_factory=list)  # the same without waiting for networks
+    sound_ms: list[float] = field(default_factory=list)  # from the sound that shapes the mouth to here
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
     began_ns: int = 0
     last_ns: int = 0
@@ -40,11 +41,12 @@ class Notes:
         return (self.frames - 1) / seconds if self.frames >= _FEWEST and seconds > 0 else 0.0
 
     def percentiles(self) -> dict[str, tuple[float, float]]:
-        """Median and 99th percentile in ms: every stage, then the whole way, then the way without networks."""
+        """Median and 99th percentile in ms: every stage, the whole way, that without networks, and the sound's way."""
         rows = {
             **self.stages_ms,
             "capture to subscriber": self.latency_ms,
             "outside the networks": self.own_ms,
+            "sound to subscriber": self.sound_ms,
         }
         return {
             name: (float(np.percentile(values, 50)), float(np.percentile(values, 99)))
@@ -108,6 +110,8 @@ class Subscriber:
         whole_ms = (now_ns - frame.captured_ns) / 1e6
         notes.latency_ms.append(whole_ms)
         notes.own_ms.append(whole_ms - sum(frame.latency_ms.get(stage, 0.0) for stage in _NETWORKS))
+        if "sound" in frame.latency_ms:
+            notes.sound_ms.append(whole_ms + frame.latency_ms["sound"] - frame.latency_ms["total"])
         for stage, elapsed_ms in frame.latency_ms.items():
             notes.stages_ms.setdefault(stage, []).append(elapsed_ms)
 

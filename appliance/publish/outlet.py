@@ -23,8 +23,7 @@ class Outlet:
     def send(self, state: AvatarState) -> bool:
         """Send one state with its latency so far; ``False`` if it was dropped."""
         self._tell(state)
-        total_ms = (time.monotonic_ns() - state.captured_ns) / 1e6
-        stamped = replace(state, latency_ms={**state.latency_ms, "total": total_ms})
+        stamped = replace(state, latency_ms={**state.latency_ms, **_since_ms(state, time.monotonic_ns())})
         if not self._publisher.send(stamped):
             return False
         self._meters.count(f"{state.stream}/{state.slot}", stamped.latency_ms)
@@ -45,3 +44,11 @@ class Outlet:
     def first_frame_s(self) -> float | None:
         """Seconds from start to the first frame that left; ``None`` before it."""
         return self._first_frame_s
+
+
+def _since_ms(state: AvatarState, now_ns: int) -> dict[str, float]:
+    """How long ago the picture was seen, and the sound was heard that shapes the mouth now."""
+    since_ms = {"total": (now_ns - state.captured_ns) / 1e6}
+    if state.voice.speech is not None:
+        since_ms["sound"] = (now_ns - state.voice.speech.sure_ns) / 1e6
+    return since_ms

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from brokers import Mosquitto, Reader, a_state, publisher, wait_until
 
 from appliance.publish.meters import FrameMeters
 from appliance.publish.outlet import Outlet
 from appliance.publish.wire import decode_json
-from appliance.values import TrackingState
+from appliance.values import Speech, TrackingState, Voice
 
 
 @pytest.fixture
@@ -68,3 +69,23 @@ def test_the_first_frame_that_left_is_timed(mosquitto: Mosquitto) -> None:
     assert first_s is not None
     assert 0 < first_s < 30
     assert "total" in meters.stages()
+
+
+def test_a_frame_says_how_long_ago_the_sound_was_heard_that_shapes_its_mouth(
+    mosquitto: Mosquitto, reader: Reader
+) -> None:
+    made = publisher(mosquitto.port)
+    made.start()
+    assert wait_until(lambda: made.status().connected)
+    outlet, now_ns = Outlet(made, FrameMeters(time.monotonic_ns), 0), time.monotonic_ns()
+    speech = Speech(now_ns - 70_000_000, now_ns - 50_000_000, np.eye(15, dtype=np.float32), np.zeros(15, np.float32))
+    voice = Voice("mic0", now_ns - 10_000_000, speech=speech)
+
+    outlet.send(replace(a_state(), captured_ns=now_ns - 5_000_000))
+    outlet.send(replace(a_state(), captured_ns=now_ns - 5_000_000, voice=voice))
+    assert wait_until(lambda: len(reader.on("cam0/0/frame")) >= 2)
+    made.close()
+
+    camera, spoken = (decode_json(message.payload)["latency_ms"] for message in reader.on("cam0/0/frame"))
+    assert "sound" not in camera
+    assert spoken["sound"] - spoken["total"] == pytest.approx(65, abs=0.11)  # a tenth is the last digit of both
