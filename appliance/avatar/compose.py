@@ -8,7 +8,7 @@ import numpy as np
 from appliance import settings
 from appliance.avatar import idle, neutral, smoothing
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
-from appliance.avatar.fusion import Bond, Sight, fuse, liveliest
+from appliance.avatar.fusion import Bond, Sight, anew, fuse, liveliest
 from appliance.avatar.liveliness import enliven, excess
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
@@ -29,6 +29,7 @@ _SPAN[_POSITION] = 0.3  # metres
 _SPAN[_GAZE] = 30.0  # degrees
 
 _BLINKS = [BLENDSHAPES.index("eyeBlinkLeft"), BLENDSHAPES.index("eyeBlinkRight")]
+_JAW = BLENDSHAPES.index("jawOpen")
 _HASTE = np.ones(63, np.float32)
 _HASTE[_BLINKS] = 3.0  # a blink lasts three pictures: it is filtered a third as much
 
@@ -100,19 +101,24 @@ def compose(
 ) -> tuple[AvatarState, Memory]:
     """Turn one face and the voice before it into one avatar state; ``speaks``: whether the voice may be its own."""
     if face.session != memory.session:
-        bond = Bond(delay_s=memory.bond.delay_s, share=memory.bond.share, at_ns=memory.bond.at_ns)
-        memory = replace(memory, session=face.session, neutral=None, bond=bond)
+        memory = replace(memory, session=face.session, neutral=None, bond=anew(memory.bond))
     if face.expression is not None:
         moved, memory = _live(memory, face, face.expression, options)
     else:
         moved, memory = _alone(memory, face, options)
     aroused = excess(voice.arousal, options.arousal) if voice and speaks else 0.0
     mood = feel(memory.mood, read_mood(np.clip(moved[_SHAPES], 0, 1), aroused), face.captured_ns)
-    sight = Sight(face.state, face.captured_ns, face.confidence, face.expression.head if face.expression else None)
-    shapes, bond = fuse(memory.bond, moved[_SHAPES], sight, voice, speaks, options.align)
+    shapes, bond = fuse(memory.bond, moved[_SHAPES], _sight(face), voice, speaks, options.align)
     moved = np.concatenate([enliven(shapes, aroused), moved[_SHAPES.stop :]])
     memory = replace(memory, sequence=memory.sequence + 1, mood=mood, bond=bond)
     return _state(memory.sequence, face, voice, moved, mood), memory
+
+
+def _sight(face: Face) -> Sight:
+    if face.expression is None:
+        return Sight(face.state, face.captured_ns)
+    jaw = float(face.expression.blendshapes[_JAW])
+    return Sight(face.state, face.captured_ns, face.confidence, face.expression.head, jaw)
 
 
 def _live(memory: Memory, face: Face, expression: Expression, options: settings.Avatar) -> tuple[Float32, Memory]:

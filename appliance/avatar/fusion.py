@@ -5,10 +5,11 @@ twentieth of a second, and rounding. Where it is not (nobody is found, the head 
 is held before it), the voice leads while it speaks. A silent mouth is the camera's whatever it does:
 it chews, it laughs.
 
-The landmark network is as sure of a face with a hand before its mouth as of any other, and its lips
-do not tremble either: they read as shut and dead still. So a mouth counts as covered when it was seen to go
-with the voice and then, while the same voice speaks on without a pause, is still. A visitor who listens
-to somebody else was silent first; and who arrives covered is never taken to be speaking.
+The landmark network is as sure of a face with a hand before its mouth as of any other. But the jaw
+of such a face reads as shut and dead still, as a speaker's never does. So a mouth counts as covered
+when it was seen to go with the voice and then, while the same voice speaks on without a pause, is
+still. A visitor who listens to somebody else was silent first; and who arrives covered is never taken
+to be speaking.
 """
 
 from collections.abc import Mapping
@@ -33,9 +34,10 @@ _TAKE_S, _GIVE_S = 0.08, 0.15  # for the voice to take the whole mouth, and to g
 _LONGEST_STEP_S = 0.1
 
 _LOOK_BACK_S = 0.25
-_MOVES = 0.08  # in so long a mouth that speaks moves at least so much,
-_STILL = 0.03  # and one that is covered no more than this,
-_SAYS = 0.15  # while the voice says that it does
+_HEARD_BACK_S = 0.15  # shorter: what is heard is known later, and a mouth that has just finished is still, too
+_MOVES = 0.05  # in so long the jaw of who speaks moves at least so much, as it is read, before all smoothing,
+_STILL = 0.012  # and one that is covered no more than this (with a hand, a mask, a microphone painted on: 0.008),
+_SAYS, _SAYS_WIDE = 0.15, 0.3  # while the voice says that it does, or for a covered one that it opens wide,
 _DOUBT_S = 0.1  # for so long
 _DONE_NS = 3_000_000_000  # after so long a silence a covered mouth is looked at anew
 
@@ -76,6 +78,7 @@ class Sight:
     at_ns: int
     confidence: float = 0.0
     head: HeadPose | None = None  # None where no face was
+    jaw: float = 0.0  # how far it was open, as it was read
 
 
 def fuse(
@@ -90,8 +93,10 @@ def fuse(
     if voice is None or voice.speech is None:
         return shapes, replace(bond, share=max(bond.share - step_s / _GIVE_S, 0.0))
     speaks = speaks and voice.active and may_speak(sight, bond.there_ns)
-    spoken = articulate(voice.speech, sight.at_ns + round(bond.delay_s * 1e9))
-    bond = _watched(bond, shapes, sight, voice.speech, speaks)
+    moment_ns = sight.at_ns + round(bond.delay_s * 1e9)
+    spoken = articulate(voice.speech, min(moment_ns, voice.speech.sure_ns))
+    guessed = articulate(voice.speech, moment_ns)  # nearer to the picture's moment: a late closure is worse than none
+    bond = _watched(bond, sight, voice.speech, speaks)
     bond = _doubted(bond, sight, speaks, step_s)
     bond = _aligned(bond, sight.at_ns) if align else bond
     trust = 0.0 if bond.covered else trusted(sight)
@@ -99,7 +104,13 @@ def fuse(
     if speaks:
         bond = replace(bond, spoke_ns=sight.at_ns, there_ns=sight.at_ns)
     bond = replace(bond, share=share)
-    return joined(shapes, spoken, share, bond.own if speaks else 0.0), bond
+    return joined(shapes, spoken, guessed, share, bond.own if speaks else 0.0), bond
+
+
+def anew(bond: Bond) -> Bond:
+    """What is left of a bond when its visitor goes or another comes: who speaks on is heard on, and clocks stay."""
+    kept = Bond(bond.at_ns, bond.share, bond.there_ns, bond.spoke_ns)
+    return replace(kept, delay_s=bond.delay_s, estimated_ns=bond.estimated_ns)
 
 
 def may_speak(sight: Sight, there_ns: int | None) -> bool:
@@ -134,24 +145,25 @@ def shared(share: float, goal: float, step_s: float) -> float:
     return min(share + step_s / _TAKE_S, goal) if goal > share else max(share - step_s / _GIVE_S, goal)
 
 
-def joined(seen: Float32, spoken: Float32, share: float, own: float) -> Float32:
-    """One mouth: the voice's as far as ``share`` goes; closures and rounding are added as far as ``own`` goes."""
+def joined(seen: Float32, spoken: Float32, guessed: Float32, share: float, own: float) -> Float32:
+    """One mouth: the voice's as far as ``share`` goes; closures and rounding that it guesses as far as ``own`` goes."""
     if share <= 0 and own <= 0:
         return seen
     mouth = seen.copy()
     mouth[SPOKEN] += np.float32(share) * (spoken - seen)[SPOKEN]
     sharper = np.float32(own * (1 - share))
-    mouth[ROUNDED] += sharper * np.maximum(spoken - mouth, 0)[ROUNDED]
-    return close(mouth, float(sharper) * seal_of(spoken))
+    mouth[ROUNDED] += sharper * np.maximum(guessed - mouth, 0)[ROUNDED]
+    return close(mouth, float(sharper) * seal_of(guessed))
 
 
-def _watched(bond: Bond, shapes: Float32, sight: Sight, speech: Speech, speaks: bool) -> Bond:
+def _watched(bond: Bond, sight: Sight, speech: Speech, speaks: bool) -> Bond:
     """Remember how far the mouth was open, as seen and as heard."""
     if sight.head is None:
         return bond
     heard = articulate(speech, speech.sure_ns)
     counts = speaks and not bond.covered and trusted(sight) > 0.5
-    course = bond.course.then(sight.at_ns, _opening(shapes), speech.sure_ns, _opening(heard), counts)
+    apart = max(float(heard[JAW_OPEN] - heard[MOUTH_CLOSE]), 0.0)
+    course = bond.course.then(sight.at_ns, sight.jaw, speech.sure_ns, apart, counts)
     return replace(bond, course=course)
 
 
@@ -162,11 +174,11 @@ def _doubted(bond: Bond, sight: Sight, speaks: bool, step_s: float) -> Bond:
         return replace(bond, matched=False, doubt_s=0.0, covered=bond.covered and not silent)
     if sight.head is None:
         return bond
-    seen, heard = bond.course.last(_LOOK_BACK_S)
-    moves, says = float(np.ptp(seen)), float(np.ptp(heard)) > _SAYS
+    moves = float(np.ptp(bond.course.last(_LOOK_BACK_S)[0]))
+    says = float(np.ptp(bond.course.last(_HEARD_BACK_S)[1]))
     if moves > _MOVES:
-        return replace(bond, matched=bond.matched or says, doubt_s=0.0, covered=False)
-    if moves > _STILL or not says:
+        return replace(bond, matched=bond.matched or says > _SAYS, doubt_s=0.0, covered=False)
+    if moves > _STILL or says < _SAYS_WIDE:
         return bond
     doubt_s = bond.doubt_s + step_s
     return replace(bond, doubt_s=doubt_s, covered=bond.covered or (bond.matched and doubt_s >= _DOUBT_S))
@@ -185,10 +197,6 @@ def _owned(own: float, course: Course, delay_s: float) -> float:
     """How far a voice is a mouth's own; unchanged where little was said or the mouth was not seen."""
     agreed = alignment.agreement(course, _SAME_S, delay_s)
     return own if agreed is None else 1 - _fading(agreed, _OTHER, _OWN)
-
-
-def _opening(shapes: Float32) -> float:
-    return max(float(shapes[JAW_OPEN] - shapes[MOUTH_CLOSE]), 0.0)
 
 
 def _turned_deg(head: HeadPose) -> tuple[float, float]:

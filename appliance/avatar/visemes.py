@@ -109,11 +109,11 @@ ROUNDED: Indices = np.concatenate([_sides("mouthFunnel"), _sides("mouthPucker")]
 def articulate(speech: Speech, at_ns: int) -> Float32:
     """Return the mouth of a moment: 52 weights, 0..1, of which only ``SPOKEN`` are not 0.
 
-    No moment is later than the last that is known well, or earlier than the first that is remembered.
+    No moment is later than the newest that is known of, or earlier than the first that is remembered.
     What is known beyond the moment is to come: it already shapes the mouth.
     """
     rows_ns = speech.newest_ns + SPEECH_STEP_NS * np.arange(1 - len(speech.visemes), 1)
-    moment_ns = max(min(at_ns, speech.sure_ns), int(rows_ns[0]))
+    moment_ns = max(min(at_ns, speech.newest_ns), int(rows_ns[0]))
     since_s = ((moment_ns - rows_ns) / 1e9).astype(np.float32)[:, None]
     near = np.exp(-np.where(since_s < 0, -since_s / _BEFORE_S, since_s / _AFTER_S))
     near /= np.maximum(near.sum(axis=0), 1e-9)

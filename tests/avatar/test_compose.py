@@ -231,6 +231,17 @@ def test_how_long_listening_took_is_said_beside_the_other_stages() -> None:
     assert replayed == {"capture": 1.0}
 
 
+def test_who_is_lost_and_speaks_on_is_heard_on_even_when_the_visit_has_ended() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", microphone="near")])
+    for step in range(60):
+        avatar.compose([face(S + step * STEP, weights(), head=HeadPose())], {"near": says(S + step * STEP, "aa")})
+    for step in range(60, 240):
+        gone = replace(face(S + step * STEP, None), session="abc" if step < 120 else "", state=TrackingState.ABSENT)
+        state = avatar.compose([gone], {"near": says(S + step * STEP, "aa")})[0]
+
+    assert state.blendshapes[JAW] > 0.5
+
+
 BROW, BROW_DOWN, SMILE = (BLENDSHAPES.index(name) for name in ("browInnerUp", "browDownLeft", "mouthSmileLeft"))
 
 

@@ -83,7 +83,7 @@ def play(
     for at_ns in range(BEGIN_NS, BEGIN_NS + round(seconds * S), STEP_NS):
         at_s = (at_ns - BEGIN_NS) / 1e9
         head, shapes = sight(at_s)
-        seen = Sight(state(at_s), at_ns, 1.0 if head else 0.0, head)
+        seen = Sight(state(at_s), at_ns, 1.0 if head else 0.0, head, float(shapes[JAW]))
         mouth, bond = fuse(bond, shapes, seen, voice_at(at_ns + 5 * MS, said, delay_s), speaks)
         moments.append(Moment(at_s, mouth, bond))
     return moments
@@ -166,7 +166,7 @@ def test_one_mouth_is_made_of_two(share: float, own: float, jaw: float, closed: 
     seen = weights(jawOpen=0.5, mouthSmileLeft=0.7)
     spoken = weights(jawOpen=0.1, mouthClose=0.1, mouthPucker=0.6)
 
-    mouth = joined(seen, spoken, share, own)
+    mouth = joined(seen, spoken, spoken, share, own)
 
     assert (mouth[JAW], mouth[CLOSE], mouth[PUCKER]) == pytest.approx((jaw, closed, pucker), abs=0.01)
     assert mouth[SMILE] == np.float32(0.7)
@@ -178,7 +178,7 @@ def test_where_the_mouth_is_seen_the_camera_leads_and_lips_meet() -> None:
 
     assert all(moment.bond.share == 0 for moment in moments)
     np.testing.assert_allclose(column(moments, JAW), seen, atol=1e-6)
-    said = [babble(moment.at_s - 0.055) for moment in moments]  # what is known when the picture comes
+    said = [babble(moment.at_s - 0.035) for moment in moments]  # what is known when the picture comes
     closures = [
         moment.mouth[CLOSE] / max(moment.mouth[JAW], 1e-3)
         for moment, one in zip(moments, said, strict=True)
