@@ -1,6 +1,6 @@
 """Fit how alike two looks at one person are: the numbers of ``appliance.face.bones``.
 
-    python -m engines.training.bones --models DIR [--ict ict_light.npz --people 40 --each 16] CLIP...
+    python -m engines.training.bones --models DIR --ict ict_light.npz [--people 60] [--each 12] CLIP...
 
 People are those of the signing clips (CC BY 4.0, five signers) and drawn ones, whose every picture is another pose,
 expression, light, camera and distance. A look is the mean of 20 pictures in a row, or of 4 drawn ones, which have no
@@ -10,7 +10,7 @@ are, and how many swaps of people go unseen below a threshold.
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import atan, degrees
 from pathlib import Path
@@ -29,6 +29,7 @@ from appliance.settings import Camera
 from appliance.values import Float32, HeadPose, Image, Landmarks
 from engines.fetch import model_path
 from engines.opening import open_runner
+from engines.training.renders_scenes import Scenes
 
 SIGNERS: Mapping[str, tuple[str, ...]] = {
     "A": ("again", "brother", "help", "no", "student", "yes"),
@@ -40,7 +41,7 @@ SIGNERS: Mapping[str, tuple[str, ...]] = {
 """Who is seen in which clip."""
 
 SPLIT = 1 / 240  # of the comparisons of a person with themselves may say that they are two
-DRAWN_LOOK, DRAWN_PX, BATCH = 4, 192, 4
+DRAWN_LOOK, DRAWN_PX, BATCH, FRONT_DEG = 4, 192, 4, 24.0
 SHRUNK = 0.3  # of the covariances between lengths, for want of people
 
 
@@ -150,7 +151,7 @@ def drawn(measuring: Measuring, ict: Path, people: int, each: int, seed: int = 7
     for number in range(people):
         identity, lengths = int(random.integers(0, 2**31)), []
         for _ in range(0, each, BATCH):
-            scenes = renderer.sample(BATCH, random, np.full(BATCH, identity))
+            scenes = from_the_front(renderer.sample(4 * BATCH, random, np.full(4 * BATCH, identity)))
             pictures, _ = renderer.render(scenes)
             for picture, focal_px, centre_px in zip(pictures, scenes.focal_px, scenes.centre_px, strict=True):
                 image = np.ascontiguousarray(picture[..., ::-1])
@@ -162,14 +163,26 @@ def drawn(measuring: Measuring, ict: Path, people: int, each: int, seed: int = 7
     return result
 
 
+def from_the_front(scenes: Scenes) -> Scenes:
+    """The first few of many scenes whose heads face the lens; those that face it most, where they are too few."""
+    toward_lens = -scenes.position_cm / np.linalg.norm(scenes.position_cm, axis=1, keepdims=True)
+    facing = np.einsum("nij,ni->nj", scenes.rotation, toward_lens)
+    away_deg = np.degrees(np.arccos(np.clip(facing[:, 2], -1, 1)))
+    rows = np.argsort(np.maximum(away_deg, FRONT_DEG), kind="stable")[:BATCH]
+    looks = {name: values[rows] for name, values in scenes.looks.items()}
+    arrays = {field: getattr(scenes, field)[rows] for field in ("weights", "identity", "shape", "rotation")}
+    places = {field: getattr(scenes, field)[rows] for field in ("position_cm", "focal_px", "centre_px")}
+    return replace(scenes, looks=looks, **arrays, **places)
+
+
 def main() -> None:
     """Fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--ict", type=Path, required=True, help="the morphable face")
-    parser.add_argument("--people", type=int, default=40)
-    parser.add_argument("--each", type=int, default=16)
+    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--each", type=int, default=12)
     arguments = parser.parse_args()
     measuring = Measuring(arguments.models)
     real = filmed(measuring, arguments.clips, SIGNERS)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from engines.training.bones import Person, distances, looks, spread, whitening
+from appliance.avatar.channels import BLENDSHAPES
+from engines.training.bones import BATCH, Person, distances, from_the_front, looks, spread, whitening
+from engines.training.renders_scenes import sample_scenes
 
 
 def people(count: int, within: np.ndarray, seed: int = 1) -> list[Person]:
@@ -41,3 +43,14 @@ def test_whitened_looks_at_one_person_are_1_4_apart_and_other_people_far() -> No
     assert np.median(same) == pytest.approx(1.4, abs=0.15)
     assert np.quantile(same, 0.99) < np.quantile(other, 0.01)
     assert np.allclose(whiten, np.triu(whiten))
+
+
+def test_heads_that_face_the_lens_are_drawn_first() -> None:
+    scenes = sample_scenes(16, 192, BLENDSHAPES, np.random.default_rng(1))
+
+    chosen = from_the_front(scenes)
+
+    toward_lens = -chosen.position_cm / np.linalg.norm(chosen.position_cm, axis=1, keepdims=True)
+    forward = np.einsum("nij,nj->ni", chosen.rotation, np.array([[0, 0, 1]] * BATCH))
+    assert np.degrees(np.arccos((toward_lens * forward).sum(1))).max() < 30
+    assert len(chosen.looks["skin"]) == len(chosen.weights) == BATCH
