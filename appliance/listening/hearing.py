@@ -67,9 +67,8 @@ class Hearing:
         named, guessed = network.name(samples)
         self._named, self._guessed = _pushed(self._named, named), _pushed(self._guessed, guessed)
         # Activity is sure of a voice only some blocks after its first sound, so those after a moment count for it.
-        later = np.pad(self._active, (0, _GUESSES))
-        spoken = np.lib.stride_tricks.sliding_window_view(later, SURE_BLOCKS + 1).max(axis=1, keepdims=True)
-        visemes = np.where(spoken, np.concatenate([self._named, self._guessed]), _SILENT)
+        counted = np.convolve(self._active, np.ones(SURE_BLOCKS + 1))[SURE_BLOCKS : SURE_BLOCKS + _MOMENTS]
+        visemes = np.where(counted[:, None] > 0, np.concatenate([self._named, self._guessed]), _SILENT)
         sure_ns, newest_ns = (heard_ns - blocks * BLOCK_NS for blocks in (SURE_BLOCKS, GUESS_BLOCKS))
         return Speech(sure_ns, newest_ns, visemes, self._loudness_db[:_MOMENTS])
 

@@ -4,7 +4,7 @@
  *
  * asound.conf:  pcm.NAME { type paced  control "/a/folder" }
  * A file in the control folder is an order: "gone" unplugs the device, "quiet" stops its samples
- * and wake-ups, "choked" lets it over-run for ever. Sample n of the device's life is n modulo 30011.
+ * and wake-ups, "choked" lets it over-run for ever, "stereo" gives it no single channel. Sample n of the device's life is n modulo 30011.
  *
  * Build:  gcc -shared -fPIC -DPIC -o libasound_module_pcm_paced.so paced_pcm.c -lasound
  */
@@ -124,7 +124,8 @@ static int constrain(struct paced *mic) {
     snd_pcm_ioplug_t *io = &mic->io;
     int error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_ACCESS, 1, access);
     if (error >= 0) error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_FORMAT, 1, format);
-    if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, 1, 2);
+    unsigned fewest = ordered(mic, "stereo") ? 2 : 1;
+    if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, fewest, 2);
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, 8000, 48000);
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 64, 16384);
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 32);

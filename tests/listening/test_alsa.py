@@ -106,6 +106,15 @@ def test_a_device_that_keeps_time_loses_nothing(alsa: Alsa) -> None:
     assert np.median(steps_ns) == pytest.approx(10e6, rel=0.001)
 
 
+def test_a_device_of_two_channels_is_mixed_to_one_and_keeps_its_pace(alsa: Alsa) -> None:
+    alsa.order("stereo")
+
+    heard = listen(alsa, "alsa:mic", blocks=50)
+
+    assert set(np.diff(heard.pcm) % CYCLE) == {1}
+    assert np.median(np.diff(heard.heard_ns)) == pytest.approx(10e6, rel=0.001)
+
+
 def test_a_stalled_reader_over_runs_and_goes_on_with_true_stamps(alsa: Alsa) -> None:
     heard = listen(alsa, "alsa:mic", blocks=100, stall_at=50)
 

@@ -151,3 +151,21 @@ def test_a_known_delay_is_taken_off_every_stamp(speech: Path) -> None:
 
     assert began_ns - 120_000_000 < recorded[0].heard_ns < began_ns
     assert voice.ready_ns - voice.heard_ns >= 120_000_000
+
+
+def test_a_wav_that_is_none_is_told_in_one_line_and_heard_once_it_is_one(tmp_path: Path, sine: Sine) -> None:
+    path, events = tmp_path / "voice.wav", list[Event]()
+    path.write_text("this is no sound")
+    listening = Listening(settings.Microphone("mic0", f"file:{path}", loop=True), events.append)
+
+    listening.start()
+    until(lambda: events)
+    error, silent = listening.status().last_error, listening.voice.get()
+    write_wav(path, sine(-6.0, 0.2)[:, np.newaxis], 16000)
+    until(lambda: listening.voice.get().level > 0.5)
+    listening.close()
+
+    assert str(path) in error
+    assert "convert it with: ffmpeg" in error
+    assert (silent.active, silent.level) == (False, 0.0)
+    assert [event.name for event in events] == ["microphone_lost", "microphone_restarted"]

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soxr  # type: ignore[import-untyped]  # it ships no types
 
 from appliance.avatar.channels import VISEMES
 from appliance.listening.arousal import CALM
 from appliance.listening.hearing import Hearing
+from appliance.listening.recordings import wav_blocks
 from appliance.listening.viseme_network import VisemeNetwork
 from appliance.values import SPEECH_STEP_NS, Float32, Sound, Speech, Voice
 
+from .test_recordings import write_wav
 from .test_voice import noise, vowels
 from .toy_network import HIGH, LOW, toy_network
 
@@ -168,6 +171,23 @@ def test_impossible_samples_never_leave(network: VisemeNetwork, value: float) ->
         assert np.isfinite(voice.speech.visemes).all()
         assert np.isfinite(voice.speech.loudness_db).all()
         assert np.isfinite([voice.level, voice.arousal]).all()
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "width", "heard"),
+    [(8000, 1, 1, [LOW]), (8000, 2, 2, [LOW]), (44100, 2, 2, [LOW, HIGH]), (48000, 2, 3, [LOW, HIGH])],
+)
+def test_a_source_of_any_rate_and_channels_is_heard_alike(
+    network: VisemeNetwork, tmp_path: Path, rate: int, channels: int, width: int, heard: list[int]
+) -> None:
+    sound = after_silence(low(0.3), high(0.3))  # what is high lies above what 8 kHz can carry
+    given = soxr.resample(sound, 16000, rate)
+    path = write_wav(tmp_path / "source.wav", np.repeat(given[:, np.newaxis], channels, axis=1), rate, width)
+
+    voices = listen(np.concatenate(list(wav_blocks(path))), network)
+
+    assert [int(said_at(voices, at_s).argmax()) for at_s in (1.15, 1.45)[: len(heard)]] == heard
+    assert said_at(voices, 0.8)[0] > 0.9
 
 
 def test_digital_silence_says_nothing(network: VisemeNetwork) -> None:

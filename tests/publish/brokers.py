@@ -216,6 +216,7 @@ def a_state(**changes: Any) -> AvatarState:
         visemes=rng.uniform(0.001, 0.999, len(VISEMES)).astype(np.float32),
         voice=Voice("mic0", 0, active=True, level=0.31, arousal=0.6),
         mood=rng.uniform(0.001, 0.999, len(MOODS)).astype(np.float32),
-        latency_ms={"capture": 1.2, "detect": 0.0, "landmarks": 2.1, "expression": 0.2, "total": 4.9},
+        latency_ms={"capture": 1.2, "detect": 0.0, "landmarks": 2.1, "expression": 0.2, "total": 4.9}
+        | {"lookahead": 60.0, "listening": 11.7, "sound": 101.3},
     )
     return dataclasses.replace(plain, **changes)

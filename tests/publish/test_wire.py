@@ -38,7 +38,7 @@ def test_every_channel_is_there_by_name_even_at_rest() -> None:
 
 
 def test_the_longest_frame_stays_within_its_limit() -> None:
-    stages = ("capture", "detect", "landmarks", "expression", "voice", "compose", "publish", "total")
+    stages = ("capture", "detect", "landmarks", "expression", "lookahead", "listening", "total", "sound")
     state = a_state(
         sequence=2**32,
         session="x" * 32,
