@@ -65,11 +65,12 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
         watchdog.status("loading networks")
         tracker = build_tracker(settings) if settings.camera else Nobody()
-        telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, outlet.first_frame_s, started_ns)
+        avatar = Avatar(settings.avatar, settings.camera)
+        tell = (outlet.first_frame_s, avatar.lags_ms)
+        telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, *tell, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
-        voices = {ear.voice.get().microphone: ear.voice for ear in ears}
-        avatar = Avatar(settings.avatar, settings.camera)
+        voices = {ear.name: ear.voice for ear in ears}
         frames = cameras.ready(_beat_ns(settings)) if settings.camera else _while_heard(cameras.ready(VOICE_NS), ears)
         frames = recording.watch(frames) if recording else frames
         with _stopped_by_signals(cameras):

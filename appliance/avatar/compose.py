@@ -8,7 +8,7 @@ import numpy as np
 from appliance import settings
 from appliance.avatar import idle, neutral, smoothing
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
-from appliance.avatar.fusion import Bond, Sight, anew, fuse, liveliest
+from appliance.avatar.fusion import Bond, Sight, anew, fuse, liveliest, may_speak
 from appliance.avatar.liveliness import enliven, excess
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
@@ -78,13 +78,28 @@ class Avatar:
         return states
 
     def _speakers(self, faces: Sequence[Face]) -> set[tuple[str, int]]:
-        """The one face of each camera that its voice may move: of several, the one that moves its mouth."""
+        """The one place of each camera that its voice may move: of several people, who moves the mouth."""
         speakers = set()
         for camera in {face.camera for face in faces}:
-            places = [(face.camera, face.slot) for face in faces if face.camera == camera and face.expression]
-            bonds = {place: self._memories.get(place, Memory()).bond for place in places}
-            speakers |= {liveliest(bonds)} if len(places) > 1 else {(camera, face.slot) for face in faces}
+            bonds = {
+                (camera, face.slot): self._bond(camera, face.slot)
+                for face in faces
+                if face.camera == camera and may_speak(_sight(face), self._bond(camera, face.slot).there_ns)
+            }
+            speakers |= {liveliest(bonds)} if bonds else set()
         return speakers
+
+    def _bond(self, stream: str, slot: int) -> Bond:
+        return self._memories.get((stream, slot), Memory()).bond
+
+    def lags_ms(self) -> dict[str, float]:
+        """By how much each microphone's sound was found to lag behind its camera's pictures; from any thread."""
+        lags_ms: dict[str, float] = {}
+        for (stream, _), memory in list(self._memories.items()):
+            microphone = self._microphones.get(stream, "")
+            if microphone and memory.bond.estimated_ns:
+                lags_ms.setdefault(microphone, round(memory.bond.delay_s * 1e3, 1))
+        return lags_ms
 
     def forget_neutral(self) -> None:
         """Learn every visitor's resting face anew."""

@@ -118,7 +118,7 @@ def may_speak(sight: Sight, there_ns: int | None) -> bool:
 
     A voice in an empty booth is nobody's here. A microphone without a camera is always its own.
     """
-    if sight.state is TrackingState.VOICE:
+    if sight.state is TrackingState.VOICE or sight.head is not None:
         return True
     return there_ns is not None and sight.at_ns - there_ns <= _STAY_NS
 

@@ -51,6 +51,7 @@ class Telemetry:
         cameras: Cameras,
         ears: Sequence[Listening],
         first_frame_s: Callable[[], float | None],
+        lags_ms: Callable[[], Mapping[str, float]],
         started_ns: int,
     ) -> None:
         if memory.source not in ("auto", "proc"):
@@ -61,6 +62,7 @@ class Telemetry:
         self._cameras = cameras
         self._ears = ears
         self._first_frame_s = first_frame_s
+        self._lags_ms = lags_ms
         self._started_ns = started_ns
         self._times: CpuTimes | None = None
         self._pressure = Pressure.NORMAL
@@ -106,6 +108,7 @@ class Telemetry:
         self._pressure = pressure
 
     def _health(self, reading: Reading) -> dict[str, object]:
+        lags_ms = self._lags_ms()
         stalled = {"some_avg10": reading.psi_some_avg10, "full_avg10": reading.psi_full_avg10}
         return {
             "utc_ns": time.time_ns(),
@@ -125,7 +128,7 @@ class Telemetry:
             "clocks_mhz": reading.clocks_mhz,
             "power_mode": reading.power_mode,
             "cameras": {name: _camera(status) for name, status in self._cameras.status().items()},
-            "microphones": {ear.voice.get().microphone: _microphone(ear) for ear in self._ears},
+            "microphones": {ear.name: _microphone(ear, lags_ms.get(ear.name)) for ear in self._ears},
         }
 
 
@@ -138,13 +141,14 @@ def _camera(status: Any) -> dict[str, object]:
     }
 
 
-def _microphone(ear: Listening) -> dict[str, object]:
+def _microphone(ear: Listening, lag_ms: float | None) -> dict[str, object]:
     status = ear.status()
     return {
         "blocks": status.blocks,
         "overruns": status.overruns,
         "restarts": status.restarts,
         "error": status.last_error or None,
+        "lag_ms": lag_ms,
     }
 
 

@@ -51,7 +51,7 @@ class Listening:
         network: VisemeNetwork | None = None,
     ) -> None:
         self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
-        self._name = microphone.name
+        self.name = microphone.name
         self._microphone = microphone_of(microphone)
         self._delay_ns = round(microphone.delay_ms * 1e6)
         self._hearing = Hearing(microphone.name, network)
@@ -130,16 +130,16 @@ class Listening:
         self._fall_silent()
         if str(error) != self._last_error:
             log.warning("%s; trying again", error)
-            self._report(Event("microphone_lost", {"microphone": self._name, "error": str(error)}))
+            self._report(Event("microphone_lost", {"microphone": self.name, "error": str(error)}))
         self._last_error = str(error)
 
     def _find(self) -> None:
-        log.warning("microphone %s is back", self._name)
+        log.warning("microphone %s is back", self.name)
         self._last_error = ""
         self._restarts += 1
-        self._report(Event("microphone_restarted", {"microphone": self._name, "restarts": self._restarts}))
+        self._report(Event("microphone_restarted", {"microphone": self.name, "restarts": self._restarts}))
 
     def _fall_silent(self) -> None:
         """Close the mouth: nothing else would, when no sound comes."""
         now_ns = time.monotonic_ns()
-        self.voice.put(Voice(self._name, now_ns, ready_ns=now_ns))
+        self.voice.put(Voice(self.name, now_ns, ready_ns=now_ns))

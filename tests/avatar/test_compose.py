@@ -220,6 +220,30 @@ def test_only_the_one_of_several_who_moves_the_mouth_is_moved_by_the_voice() -> 
     assert silent.voice == speaking.voice
 
 
+def test_who_speaks_and_turns_away_stays_the_speaker_beside_a_still_listener() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", faces=2, microphone="near")])
+    listener = face(0, weights(), head=HeadPose())
+    for step in range(150):
+        at_ns = S + step * STEP
+        speaker = face(at_ns, weights(jawOpen=0.3 + 0.3 * np.sin(step)) if step < 120 else None, head=HeadPose())
+        pair = [replace(listener, captured_ns=at_ns), replace(speaker, slot=1)]
+        listening, speaking = avatar.compose(pair, {"near": says(at_ns, "aa")})
+
+    assert speaking.blendshapes[JAW] > 0.5
+    assert listening.blendshapes[JAW] == 0
+
+
+def test_how_far_the_sound_lags_is_known_by_microphone_once_it_was_looked_for() -> None:
+    avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", microphone="near")])
+    avatar.compose([face(S, None)], {"near": says(S, "aa")})
+    before = avatar.lags_ms()
+    for step in range(60):
+        avatar.compose([face(S + step * STEP, weights(), head=HeadPose())], {"near": says(S + step * STEP, "aa")})
+
+    assert set(before) <= {"near"}
+    assert avatar.lags_ms() == {"near": 0.0}
+
+
 def test_how_long_listening_took_is_said_beside_the_other_stages() -> None:
     avatar = Avatar(settings.Avatar(), [settings.Camera("cam0", "file:x", microphone="near")])
     seen = replace(face(S, weights()), latency_ms={"capture": 1.0})
