@@ -59,6 +59,18 @@ def test_the_demonstration_ends_with_its_one_line(clip: Path) -> None:
     assert int(lines[-1].split()[0]) > 60
 
 
+def test_the_demonstration_goes_without_a_camera(clip: Path, mosquitto: Mosquitto) -> None:
+    reader = Reader(mosquitto.port)
+    url = f"mqtt://127.0.0.1:{mosquitto.port}"
+    done = appliance("demo", "--no-camera", "--seconds", "2", "--no-viewer", "--broker", url)
+    states = {json.loads(payload)["state"] for payload in payloads(reader, "frame")}
+    reader.close()
+
+    assert done.returncode == 0
+    assert SUMMARY.fullmatch(done.stdout.splitlines()[-1])
+    assert states == {"voice"}
+
+
 def test_the_demonstration_publishes_to_the_broker_it_is_given(clip: Path, mosquitto: Mosquitto) -> None:
     reader = Reader(mosquitto.port)
     done = appliance("demo", "--seconds", "2", "--no-viewer", "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
@@ -142,6 +154,17 @@ def test_what_was_recorded_replays_as_it_was_noted(settings_file: Path, tmp_path
     }  # fmt: skip
     assert "every state as expected" in replayed.stdout
     assert "new or an empty folder" in refused.stderr.splitlines()[-1]
+
+
+def test_without_a_camera_there_is_nothing_to_record_but_all_is_well(settings_file: Path, tmp_path: Path) -> None:
+    settings_file.write_text(to_toml({**asdict(from_table(DESK)), "camera": []}))
+
+    recorded = appliance("record", str(tmp_path / "monday"), "--config", str(settings_file))
+    checked = appliance("check", "--config", str(settings_file))
+
+    assert recorded.returncode == 1
+    assert "no [[camera]] is set" in recorded.stderr.splitlines()[-1]
+    assert "camera: none is set: voices alone move the mouths" in checked.stdout
 
 
 def test_memory_below_its_limit_is_told(settings_file: Path, mosquitto: Mosquitto) -> None:

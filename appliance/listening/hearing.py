@@ -50,17 +50,22 @@ class Hearing:
         samples = np.clip(np.nan_to_num(sound.samples), -_LOUDEST, _LOUDEST)
         self._voice, active, level = hear(self._voice, samples)
         loudness_db = 10 * float(np.log10(max(2 * self._voice.power, 1e-12)))
-        window = np.concatenate([self._tail, samples])
-        self._tail = window[BLOCK_SAMPLES:]
-        self._arousal = feel(self._arousal, active, loudness_db, pitch_hz(window) if active else 0.0)
         self._active = _pushed(self._active, active)
         self._loudness_db = _pushed(self._loudness_db, self._over_usual(loudness_db))
         if self._network is None:
-            return Voice(self._microphone, sound.heard_ns, active, level, self._arousal.arousal)
+            arousal = self._feel(samples, active, loudness_db)
+            return Voice(self._microphone, sound.heard_ns, active, level, arousal)
         speech = self._say(self._network, samples, sound.heard_ns)
-        speaking = active and bool((speech.visemes @ _SILENT).min() < 1 - _SPEAKING)
-        now = speech.visemes[-1 - _GUESSES]
-        return Voice(self._microphone, sound.heard_ns, speaking, level, self._arousal.arousal, now, speech)
+        speaks = active and bool((speech.visemes @ _SILENT).min() < 1 - _SPEAKING)
+        arousal = self._feel(samples, speaks, loudness_db)
+        return Voice(self._microphone, sound.heard_ns, speaks, level, arousal, speech.visemes[-1 - _GUESSES], speech)
+
+    def _feel(self, samples: Float32, speaks: bool, loudness_db: float) -> float:
+        """How excited the voice is; neither music nor noise is."""
+        window = np.concatenate([self._tail, samples])
+        self._tail = window[BLOCK_SAMPLES:]
+        self._arousal = feel(self._arousal, speaks, loudness_db, pitch_hz(window) if speaks else 0.0)
+        return self._arousal.arousal
 
     def _say(self, network: VisemeNetwork, samples: Float32, heard_ns: int) -> Speech:
         """What is said, moment by moment; where voice activity finds no voice, nothing is."""

@@ -107,15 +107,17 @@ def test_a_sound_that_is_no_voice_moves_no_mouth(network: VisemeNetwork) -> None
 
 def test_a_voice_without_words_is_not_active(network: VisemeNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of music, which only the network can tell from speech."""
-    sound = after_silence(vowels(-20.0, 1.0))
+    sound = after_silence(vowels(-30.0, 4.0), vowels(-18.0, 2.0))
     alone = listen(sound, None)
     silence = np.eye(len(VISEMES), dtype=np.float32)[0]
     monkeypatch.setattr(network, "name", lambda _: (silence, silence))
 
     voices = listen(sound, network)
 
+    assert max(voice.arousal for voice in alone) > 0.6
     assert any(voice.active for voice in alone)
     assert not any(voice.active for voice in voices)
+    assert {voice.arousal for voice in voices} == {CALM}
 
 
 def test_how_loud_each_moment_is_counts_against_the_voices_habit(network: VisemeNetwork) -> None:
