@@ -1,132 +1,259 @@
-"""Train the expression network: landmarks in, 52 ARKit weights out.
+"""Train the expression network: landmarks and a picture of the face in, 52 ARKit weights out.
 
-    python -m engines.training.expression BANK TEACHER model.onnx [--steps 19000]
+    python -m engines.training.expression BANK model.onnx --ict ict_light.npz --models DIR [--minutes 15]
 
-BANK is what ``engines.training.expression_bank`` wrote; TEACHER is MediaPipe's blendshape network
-as ONNX. Ten minutes on a data-centre GPU; a few dense layers, so that tensor cores run it fast.
+BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second model set (``appliance models fetch
+--task``). Draws its own people first. Made for a data-centre GPU.
 """
 
 import argparse
-import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
-from engines.training.expression_samples import POINTS, Faces, upright
+from appliance.avatar.channels import BLENDSHAPES
+from appliance.face.expression_network import PICTURE_PX
+from engines.training.deformations import Deformations
+from engines.training.expression_bank import sources
+from engines.training.expression_network import Student, export
+from engines.training.expression_samples import Faces, upright
+from engines.training.pictures import (
+    Networks,
+    Pictures,
+    Reservoir,
+    Samples,
+    Stream,
+    cut,
+    find_points,
+    picture_squares,
+    restyled,
+    squares_around,
+)
+from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, taught
 from engines.training.teacher import Teacher
 
-SHAPES = 52
-WIDTHS = (768, 768, 256)
-BATCH = 4096
-GAP = 0.3  # how much of the two landmark networks' difference the student trains through
+UNTAUGHT = (
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "jawForward",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
+FRESH, FRESH_EVERY, KEPT = 384, 4, 600_000  # pictures of each kind: made anew, every how many steps, and kept
+GAP = 0.3  # how much of the two landmark networks' difference the student trains through, where it sees no picture
+TRUTH, TRUTH_UNKNOWN = 0.2, 0.5  # of the goal on drawn faces: always, and more the less the teacher knows of a shape
+STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
+RATE, DECAY = 2e-3, 1e-2
+UNTAUGHT_WEIGHT = 60.0  # of squared errors beside absolute ones
 FIRES = 0.02  # a shape whose teacher varies less than this on a set is not scored on it
 
 
-def network() -> nn.Sequential:
-    """Dense layers with ReLU; the inputs are standardised before, the sigmoid comes after."""
-    widths = (2 * POINTS, *WIDTHS)
-    layers = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
-    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(WIDTHS[-1], SHAPES))
+def _indices(names: tuple[str, ...]) -> list[int]:
+    return [BLENDSHAPES.index(name) for name in names]
 
 
-def train(faces: Faces, teacher: Teacher, steps: int, device: str) -> tuple[nn.Sequential, Tensor, Tensor]:
-    """Return the student (its running average over steps) and the mean and spread of its inputs."""
+class Goal:
+    """What the student is to say, and how much each word counts.
+
+    ``spread`` is how far each of 52 labels varies, ``knowledge`` how well the teacher knows each shape on drawn faces,
+    as correlation with the truth.
+    """
+
+    def __init__(self, spread: Tensor, knowledge: Tensor) -> None:
+        untaught = torch.zeros(len(BLENDSHAPES), dtype=torch.bool, device=spread.device)
+        untaught[_indices(UNTAUGHT)] = True
+        eyes = [index for index, name in enumerate(BLENDSHAPES) if name.startswith(("eyeLook", "eyeBlink"))]
+        self._untaught = untaught
+        self._of_face = ~untaught
+        self._of_face[eyes] = False
+        self._weight = 1 / (spread + 0.03) * ~untaught  # a shape that seldom fires counts as much
+        self._truth = TRUTH + TRUTH_UNKNOWN * (1 - knowledge.nan_to_num().clamp(min=0))
+
+    def of_landmarks(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss on landmarks alone: the teacher's word on what it knows."""
+        return ((logits.sigmoid() - labels).abs() * self._weight).mean()
+
+    def of_pictures(self, logits: Tensor, samples: Samples) -> Tensor:
+        """The loss on pictures: the teacher's word, leant towards the truth where that is known.
+
+        What the teacher does not know is told by the truth alone; a real face that keeps still shows none of it. Its
+        squared error makes the student expect rather than decide.
+        """
+        known = ~samples.truth.isnan()
+        told = logits.sigmoid()
+        leant = torch.where(known, samples.taught + self._truth * (samples.truth - samples.taught), samples.taught)
+        still = (samples.taught * self._of_face).amax(1, keepdim=True) < STILL
+        counted = self._untaught & (known | still)
+        unknown = (told - samples.truth.nan_to_num()) ** 2 * counted
+        return ((told - leant).abs() * self._weight + UNTAUGHT_WEIGHT * unknown).mean()
+
+
+def train(
+    meshes: Faces, pictures: Stream, goal: Goal, teacher: Teacher, minutes: float, random: torch.Generator
+) -> Student:
+    """Return the student, the running average over its steps."""
     with torch.no_grad():
-        seen, meant = faces.draw(5 * BATCH, GAP)
-        mean, spread = seen.mean(0), seen.std(0) + 0.003
-        weight = 1 / (teacher(meant).std(0) + 0.03)  # a shape that seldom fires counts as much
-    student = network().to(device)
+        seen, _ = meshes.draw(5 * MESHES, GAP)
+        student = Student(seen.mean(0), seen.std(0) + 0.003).to(seen.device)
     average = torch.optim.swa_utils.AveragedModel(
-        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999)
+        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
-    optimiser = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps)
-    began_s = time.monotonic()
-    for step in range(steps):
+    optimiser = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=DECAY)
+    reservoir = Reservoir(KEPT)
+    began_s, step, done = time.monotonic(), 0, 0.0
+    while done < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * _rate(done)
+        if step % FRESH_EVERY == 0:
+            reservoir.add(pictures.take())
         with torch.no_grad():
-            seen, meant = faces.draw(BATCH, GAP)
+            seen, meant = meshes.draw(MESHES, GAP)
             labels = teacher(meant)
-        loss = ((student((seen - mean) / spread).sigmoid() - labels).abs() * weight).mean()
+            samples = reservoir.draw(SHOWN, random)
+            shown = restyled(samples.pictures.float() / 255, random)
+        alone, together = student(samples.landmarks, shown)
+        loss = goal.of_landmarks(student.of_landmarks(seen), labels) + goal.of_landmarks(alone, samples.taught)
+        loss = loss + goal.of_pictures(together, samples)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
         average.update_parameters(student)
-        if step % 1000 == 0:
-            print(f"step {step}: loss {loss.item():.4f}, {time.monotonic() - began_s:.0f} s", flush=True)
-    return average.module, mean, spread
+        done = (time.monotonic() - began_s) / (60 * minutes)
+        if step % 250 == 0:
+            print(f"step {step}: loss {loss.item():.4f}, {100 * done:.0f} %", flush=True)
+        step += 1
+    print(f"{step} steps", flush=True)
+    trained: Student = average.module.eval()
+    return trained
 
 
-def export(student: nn.Sequential, mean: Tensor, spread: Tensor, path: Path) -> None:
-    """Write ONNX: ``landmarks`` (batch, 478, 2), upright, to ``blendshapes`` (batch, 52).
-
-    Standardisation is folded into the first layer. Weights are stored in 16 bits and cast at load.
-    """
-    linear = [layer for layer in student if isinstance(layer, nn.Linear)]
-    weights = [layer.weight.detach().double().cpu().numpy() for layer in linear]
-    biases = [layer.bias.detach().double().cpu().numpy() for layer in linear]
-    scale, shift = (1 / spread).double().cpu().numpy().ravel(), mean.double().cpu().numpy().ravel()
-    biases[0] = biases[0] - weights[0] @ (scale * shift)
-    weights[0] = weights[0] * scale
-    nodes, constants, name = [helper.make_node("Flatten", ["landmarks"], ["flat"], axis=1)], [], "flat"
-    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        constants.append(numpy_helper.from_array(weight.astype(np.float16), f"weight16_{index}"))
-        constants.append(numpy_helper.from_array(bias.astype(np.float32), f"bias_{index}"))
-        nodes.append(helper.make_node("Cast", [f"weight16_{index}"], [f"weight_{index}"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Gemm", [name, f"weight_{index}", f"bias_{index}"], [f"dense_{index}"], transB=1))
-        last = index == len(weights) - 1
-        name = "blendshapes" if last else f"hidden_{index}"
-        nodes.append(helper.make_node("Sigmoid" if last else "Relu", [f"dense_{index}"], [name]))
-    given = helper.make_tensor_value_info("landmarks", TensorProto.FLOAT, ["batch", POINTS, 2])
-    told = helper.make_tensor_value_info("blendshapes", TensorProto.FLOAT, ["batch", SHAPES])
-    graph = helper.make_graph(nodes, "expression", [given], [told], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="avatar-appliance")
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+def _rate(done: float) -> float:
+    """Up within a twentieth, then down along a cosine."""
+    return min(done / 0.05, 1) * 0.5 * (1 + float(np.cos(np.pi * min(done, 1)))) + 1e-4
 
 
-def agreement(
-    student: nn.Sequential, mean: Tensor, spread: Tensor, bank: "np.lib.npyio.NpzFile"
-) -> tuple[float, float]:
-    """Correlation and mean absolute error with the teacher on the filmed people of a bank, over what it fires."""
-    own, labels = (torch.tensor(bank[name], device=mean.device) for name in ("own_px", "labels"))
-    with torch.no_grad():
-        told = student((upright(own) - mean) / spread).sigmoid()
-    fired = [shape for shape in range(SHAPES) if labels[:, shape].std() > FIRES]
-    pairs = [torch.corrcoef(torch.stack([labels[:, shape], told[:, shape]]))[0, 1].item() for shape in fired]
-    return float(np.mean(pairs)), float((labels - told)[:, fired].abs().mean())
+def film(bank: dict[str, Any], networks: Networks, device: str) -> tuple[Tensor, Tensor]:
+    """Filmed faces and their mirror images, n x 3 x 256 x 256 (8 bits), and our landmarks in them, n x 478 x 2."""
+    shown = torch.from_numpy(sources(bank).transpose(0, 3, 1, 2).copy()).to(device)
+    around = squares_around(torch.from_numpy(bank["sources_px"]).to(device))
+    pictures, points = [], []
+    for flipped in (False, True):
+        if flipped:
+            shown = shown.flip(3)
+            around = around.mirrored(shown.shape[3])
+        found, seen = find_points(shown, around, networks)
+        pictures.append(shown[seen])
+        points.append(found[seen, :, :2])
+    return torch.cat(pictures), torch.cat(points)
 
 
-def _tell(people: str, correlation: float, error: float) -> None:
-    print(f"with the teacher, on {people}: correlation {correlation:.4f}, mean absolute error {error:.4f}")
+def correlations(told: Tensor, truth: Tensor) -> Tensor:
+    """Of each column of n x k; NaN where one does not vary."""
+    told, truth = told - told.mean(0), truth - truth.mean(0)
+    return (told * truth).sum(0) / (told.norm(dim=0) * truth.norm(dim=0))
+
+
+def tell_agreement(student: Student, bank: dict[str, Any], who: str, device: str) -> None:
+    """Print how well the student agrees with the teacher on filmed people, over the shapes that the teacher fires."""
+    own, inside, labels = (torch.from_numpy(bank[name]).to(device) for name in ("own_px", "sources_px", "labels"))
+    shown = torch.from_numpy(sources(bank).transpose(0, 3, 1, 2).copy()).to(device).float() / 255
+    pictures = cut(shown, picture_squares(inside), PICTURE_PX)
+    fired = labels.std(0) > FIRES
+    for name, logits in zip(("landmarks alone", "with pictures"), student(upright(own), pictures), strict=True):
+        told = logits.sigmoid()
+        correlation = correlations(told, labels)[fired].mean().item()
+        error = (told - labels).abs()[:, fired].mean().item()
+        untaught = told[:, _indices(UNTAUGHT)].mean(0).tolist()
+        print(f"{who}, {name}: correlation {correlation:.4f}, mean absolute error {error:.4f}", end="; ")
+        print("untaught", *(f"{value:.3f}" for value in untaught), flush=True)
+
+
+def tell_truth(student: Student, drawn: Drawn, who: str) -> None:
+    """Print how well the student knows the true weights of drawn people."""
+    print(who, end=": ")
+    told = []
+    for first in range(0, len(drawn.pictures), 256):
+        some = slice(first, first + 256)
+        points = drawn.points_px[some]
+        told.append(
+            student(upright(points), cut(drawn.pictures[some].float() / 255, picture_squares(points), PICTURE_PX))[1]
+        )
+    for name, correlation in zip(
+        BLENDSHAPES, correlations(torch.cat(told).sigmoid(), drawn.truth).tolist(), strict=True
+    ):
+        print(f"{name} {correlation:.2f}", end="; ")
+    print(flush=True)
 
 
 def main() -> None:
-    """Train, export, and say how well it agrees on the clips it was trained on and, where given, on others."""
+    """Draw, train, export, and say how well it went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
-    parser.add_argument("teacher", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--steps", type=int, default=19000)
-    parser.add_argument("--unseen", type=Path, help="a bank of other people, for evaluation alone")
+    parser.add_argument("--ict", type=Path, required=True, help="the morphable face")
+    parser.add_argument("--models", type=Path, required=True, help="fetched models, the second set included")
+    parser.add_argument("--minutes", type=float, default=15, help="of training, after drawing")
+    parser.add_argument("--people", type=int, default=30_000, help="to draw")
+    parser.add_argument("--hold-out", type=int, nargs="*", default=[], help="numbers of clips to train without")
     arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cuda.matmul.allow_tf32 = True
+    home, helper = _devices()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(0)
-    teacher = Teacher(arguments.teacher, device)
-    with np.load(arguments.bank, allow_pickle=False) as bank:
-        student, mean, spread = train(Faces(bank, device), teacher, arguments.steps, device)
-        _tell("the people it was trained on", *agreement(student, mean, spread, bank))
-    if arguments.unseen:
-        with np.load(arguments.unseen, allow_pickle=False) as bank:
-            _tell("unseen people", *agreement(student, mean, spread, bank))
-    export(student, mean, spread, arguments.model)
+    with np.load(arguments.bank, allow_pickle=False) as file:
+        bank = dict(file)
+    held_out = np.isin(bank["clip"], arguments.hold_out)
+    kept, kept_out = _part(bank, ~held_out), _part(bank, held_out)
+    with torch.no_grad():
+        networks = Networks(arguments.models, helper)
+        shown, points_px = film(kept, networks, helper)
+        drawn = draw(arguments.ict, networks, helper, arguments.people, 1, seed=1)
+        knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
+        teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)
+        meshes = Faces(kept, home)
+        goal = Goal(teacher(meshes.draw(5 * MESHES, GAP)[1]).std(0), knowledge)
+    random = torch.Generator(helper).manual_seed(0)
+    deformations = Deformations(bank["average_m"], helper, random)
+    filmed = Pictures(shown, points_px, None, networks, deformations, random)
+    invented = Pictures(drawn.pictures, drawn.points_px[..., :2], drawn.truth, networks, deformations, random)
+    stream = Stream([invented, filmed], FRESH, home)
+    student = train(meshes, stream, goal, teacher, arguments.minutes, torch.Generator(home).manual_seed(1))
+    export(student, arguments.model)
+    student.to(helper)
+    with torch.no_grad():
+        tell_agreement(student, kept, "people it was trained on", helper)
+        if held_out.any():
+            tell_agreement(student, kept_out, "people held out", helper)
+        tell_truth(student, some_of(drawn, 1000), "drawn people it was trained on")
+        tell_truth(student, draw(arguments.ict, networks, helper, 1000, 1, UNSEEN_SEED + 1), "unseen drawn people")
+
+
+def _devices() -> tuple[str, str]:
+    """What learns, and what draws and reads pictures for it: two graphics cards are twice as fast as one."""
+    count = torch.cuda.device_count()
+    return ("cuda:0", f"cuda:{count - 1}") if count else ("cpu", "cpu")
+
+
+def some_of(drawn: Drawn, count: int) -> Drawn:
+    """The first of them."""
+    return Drawn(*(values[:count] for values in vars(drawn).values()))
+
+
+def _part(bank: dict[str, Any], rows: "np.typing.NDArray[np.bool_]") -> dict[str, Any]:
+    """A bank of some of the filmed pictures."""
+    coded = np.split(bank["sources_jpeg"], bank["sources_end"][:-1])
+    chosen = [one for one, kept in zip(coded, rows, strict=True) if kept]
+    part = {name: values[rows] if len(values) == len(rows) else values for name, values in bank.items()}
+    return part | {
+        "sources_jpeg": np.concatenate([*chosen, np.zeros(0, np.uint8)]),
+        "sources_end": np.cumsum([len(one) for one in chosen]),
+    }
 
 
 if __name__ == "__main__":

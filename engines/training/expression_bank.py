@@ -3,32 +3,51 @@
     python -m engines.training.expression_bank bank.npz --ict ict_light.npz --models DIR CLIP...
 
 Every picture of every clip is read by our landmark network and by the teacher's, and labelled by the
-teacher; ``--models`` is a folder filled by ``appliance models fetch --task face_landmarker.task``. The
-ICT-FaceKit shapes (MIT, (c) 2020 USC Institute for Creative Technologies) are brought to our 478 points.
+teacher; the face is kept twice, as the network sees it and with room around it, to be bent and lit anew.
+``--models`` is a folder filled by ``appliance models fetch --task face_landmarker.task``. The ICT-FaceKit
+shapes (MIT, (c) 2020 USC Institute for Creative Technologies) are brought to our 478 points.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from appliance.face.canonical import canonical_face
 from appliance.face.detector import Detector
+from appliance.face.expression_network import PICTURE_PX, picture_matrix
 from appliance.face.landmarks import LandmarkReader
-from appliance.face.regions import region_from_detection, region_from_landmarks
+from appliance.face.regions import matrix, region_from_detection, region_from_landmarks
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, POINTS
-from appliance.values import Float32, Image, Region
+from appliance.values import Float32, Image, Landmarks, Region
 from engines.fetch import model_path
 from engines.opening import open_runner
 from engines.runners import Runner
 from engines.training.canonical_geometry import EYE_CENTRE_M
 
 PRESENT = 0.5
+SOURCE_PX, SOURCE_WIDER = (
+    256,
+    1.25,
+)  # a face with room around it: its side, and how much wider than a landmark network's
+SOURCE_QUALITY = 92  # as JPEG
 SKIN = 9409  # the mesh's first vertices
 _RINGS = (((468, 473), (33, 133, 159, 145)), ((473, 478), (263, 362, 386, 374)))  # an iris goes with its lids
+
+
+_TYPES = {
+    "own_px": np.float32,
+    "teacher_px": np.float32,
+    "labels": np.float32,
+    "clip": np.int64,
+    "pictures": np.uint8,
+    "sources_px": np.float32,
+}
 
 
 def morphable(path: Path) -> dict[str, Any]:
@@ -63,6 +82,10 @@ class Reader:
         self._detector, self._landmarks = detector, landmarks
         self._region: Region | None = None
 
+    def forget(self) -> None:
+        """Begin another clip."""
+        self._region = None
+
     def read(self, image: Image) -> Float32 | None:
         """478 x 3 points of the picture; ``None`` where no face is."""
         if self._region is None:
@@ -76,23 +99,72 @@ class Reader:
 
 
 def filmed(models: Path, clips: list[Path]) -> dict[str, Any]:
-    """Every picture in which both networks see the face: points of both, the teacher's weights, the clip's number."""
+    """Every picture in which both networks see the face.
+
+    ``own_px`` and ``teacher_px`` n x 478 x 3, ``labels`` n x 52, ``clip`` n (its number), ``pictures``
+    n x 96 x 96 x 3 (RGB) as the expression network sees them, ``sources`` n x 256 x 256 x 3 (RGB) as JPEG
+    (``sources_jpeg`` bytes, ``sources_end`` where each ends), ``sources_px`` n x 478 x 2 their points.
+    """
     detector = Detector(open_runner(model_path(models, "face_detector")))
+    own = Reader(detector, LandmarkReader(open_runner(model_path(models, "face_landmarks"))))
+    theirs = Reader(detector, LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL)), LANDMARK_MODEL))
     teacher = open_runner(model_path(models, BLENDSHAPE_MODEL))
-    rows: dict[str, list[Any]] = {"own_px": [], "teacher_px": [], "labels": [], "clip": []}
+    rows: dict[str, list[Any]] = {name: [] for name in (*_TYPES, "sources")}
     for number, clip in enumerate(clips):
-        own = Reader(detector, LandmarkReader(open_runner(model_path(models, "face_landmarks"))))
-        theirs = Reader(detector, LandmarkReader(open_runner(model_path(models, LANDMARK_MODEL)), LANDMARK_MODEL))
-        for image in pictures(clip):
-            points, taught = own.read(image), theirs.read(image)
-            if points is None or taught is None:
-                continue
+        read = list(_faces(pictures(clip), own, theirs)) or list(_faces(map(middle, pictures(clip)), own, theirs))
+        for image, points, taught in read:
             rows["own_px"].append(points)
             rows["teacher_px"].append(taught)
             rows["labels"].append(weights(teacher, taught))
             rows["clip"].append(number)
-        print(f"{clip.name}: {rows['clip'].count(number)} pictures", flush=True)
-    return {name: np.array(values, np.int64 if name == "clip" else np.float32) for name, values in rows.items()}
+            rows["pictures"].append(square(image, picture_matrix(points), PICTURE_PX))
+            source, source_px = with_room(image, points)
+            rows["sources"].append(cv2.imencode(".jpg", source, [cv2.IMWRITE_JPEG_QUALITY, SOURCE_QUALITY])[1])
+            rows["sources_px"].append(source_px)
+        print(f"{clip.name}: {len(read)} pictures", flush=True)
+    sources = rows.pop("sources")
+    return {name: np.array(values, _TYPES[name]) for name, values in rows.items()} | {
+        "sources_jpeg": np.concatenate(sources),
+        "sources_end": np.cumsum([len(source) for source in sources]),
+    }
+
+
+def _faces(images: Iterable[Image], own: Reader, theirs: Reader) -> Iterator[tuple[Image, Float32, Float32]]:
+    """Pictures in which both networks see the face, with the points of both."""
+    own.forget()
+    theirs.forget()
+    for image in images:
+        points, taught = own.read(image), theirs.read(image)
+        if points is not None and taught is not None:
+            yield image, points, taught
+
+
+def middle(image: Image) -> Image:
+    """The middle of a picture, half as wide, enlarged: for people who stand too far away for the detector."""
+    height, width = image.shape[:2]
+    inner = image[: 3 * height // 4, width // 4 : -width // 4]
+    return np.asarray(cv2.resize(inner, None, fx=2, fy=2), np.uint8)
+
+
+def square(image: Image, square_to_picture: npt.NDArray[np.float64], size_px: int) -> Image:
+    """Cut a square from a picture, in RGB."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cut = cv2.warpAffine(image, square_to_picture, (size_px, size_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut[..., ::-1], np.uint8)
+
+
+def with_room(image: Image, points_px: Float32) -> tuple[Image, Float32]:
+    """The face of a picture (BGR) in a square of 256 pixels with room around it, and its points there."""
+    region = region_from_landmarks(Landmarks(points_px, 1.0))
+    wide = matrix(replace(region, size_px=SOURCE_WIDER * region.size_px), SOURCE_PX)
+    source_px = (points_px[:, :2] - wide[:, 2]) @ np.linalg.inv(wide[:, :2]).T
+    return square(image, wide, SOURCE_PX)[..., ::-1], source_px.astype(np.float32)
+
+
+def sources(bank: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    """Every picture with room around the face, n x 256 x 256 x 3, RGB."""
+    coded = np.split(bank["sources_jpeg"], bank["sources_end"][:-1])
+    return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR), np.uint8)[..., ::-1] for one in coded])
 
 
 def weights(teacher: Runner, points_px: Float32) -> Float32:

@@ -1,30 +1,26 @@
 """Faces as landmarks, sampled without end: what the expression network learns from.
 
 A sample begins with the mesh of a filmed person (CC BY clips) or of the ICT morphable face, gets
-expression offsets of the morphable face, a turn of the head, smooth random deformations (the low
-modes of the face's own graph) and moves of its parts (lids, brows, lips, corners, jaw, irises).
+expression offsets of the morphable face, a turn of the head and random deformations.
 The teacher says which 52 weights that face has. The student sees it through the difference that
 our landmark network has to the teacher's, drawn from real frames. Breadth is what matters: with
 real expressions and morphable offsets alone, the student agreed with the teacher on unseen people
 at 0.75; with modes and parts at 0.84, in the same number of steps.
 
 Source of the idea to distil on synthetic inputs: Hinton, Vinyals and Dean, "Distilling the
-Knowledge in a Neural Network", 2015. The modes are those of Taubin, "A Signal Processing Approach
-to Fair Surface Design", SIGGRAPH 1995.
+Knowledge in a Neural Network", 2015.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from appliance.face import canonical as face
+from engines.training.deformations import POINTS, Deformations
 
-POINTS = 478
-MODES = 80
 _RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners, the person's own
 _RIGID = (
     168,
@@ -54,50 +50,6 @@ _RIGID = (
     127,
     356,
 )
-_IRIS_RIGHT, _IRIS_LEFT = tuple(range(468, 473)), tuple(range(473, 478))
-
-
-@dataclass(frozen=True)
-class Part:
-    """Landmarks that move together: how far (in eye distances, x and y), and how softly it fades around them."""
-
-    landmarks: Sequence[int]
-    x: float
-    y: float
-    fade: float
-
-
-def parts() -> list[Part]:
-    """Every part of the face that an expression moves; the last two are the irises."""
-    whole_mouth = face.LIP_UPPER_OUTER + face.LIP_LOWER_OUTER + face.LIP_UPPER_INNER + face.LIP_LOWER_INNER
-    jaw_drop = face.LIP_LOWER_OUTER[2:-2] + face.LIP_LOWER_INNER[2:-2] + (face.CHIN, face.CHIN_FRONT, 200, 18)
-    found = [Part(lid[1:-1], 0.006, 0.035, 0.03) for lid in (face.UPPER_LID_LEFT, face.UPPER_LID_RIGHT)]
-    found += [Part(lid[1:-1], 0.006, 0.02, 0.03) for lid in (face.LOWER_LID_LEFT, face.LOWER_LID_RIGHT)]
-    for upper, lower in ((face.BROW_UPPER_LEFT, face.BROW_LOWER_LEFT), (face.BROW_UPPER_RIGHT, face.BROW_LOWER_RIGHT)):
-        found += [
-            Part(upper + lower, 0.02, 0.06, 0.08),
-            Part(upper[:2] + lower[:2], 0.02, 0.05, 0.06),
-            Part(upper[3:] + lower[3:], 0.03, 0.05, 0.06),
-        ]
-    return found + [
-        Part(face.LIP_UPPER_OUTER[2:-2] + face.LIP_UPPER_INNER[2:-2], 0.03, 0.05, 0.05),
-        Part(jaw_drop, 0.03, 0.14, 0.08),
-        Part(face.LIP_LOWER_OUTER[2:-2], 0.02, 0.04, 0.03),
-        Part(face.LIP_UPPER_OUTER[2:-2], 0.02, 0.04, 0.03),
-        Part(face.LIP_LOWER_INNER[2:-2], 0.01, 0.03, 0.02),
-        Part(face.LIP_UPPER_INNER[2:-2], 0.01, 0.03, 0.02),
-        Part((61, 78, 62, 76), 0.08, 0.06, 0.06),
-        Part((291, 308, 292, 306), 0.08, 0.06, 0.06),
-        Part(whole_mouth, 0.05, 0.05, 0.08),
-        Part((*face.JAW_LEFT, *face.JAW_RIGHT, face.CHIN), 0.04, 0.08, 0.1),
-        Part(face.NOSE_WING_LEFT, 0.02, 0.02, 0.04),
-        Part(face.NOSE_WING_RIGHT, 0.02, 0.02, 0.04),
-        Part((1, 2, 4, 5), 0.02, 0.03, 0.06),
-        Part((face.CHEEK_RIGHT, face.CHEEK_LOWER_RIGHT), 0.03, 0.04, 0.1),
-        Part((face.CHEEK_LEFT, face.CHEEK_LOWER_LEFT), 0.03, 0.04, 0.1),
-        Part(_IRIS_RIGHT, 0.05, 0.03, 0.01),
-        Part(_IRIS_LEFT, 0.05, 0.03, 0.01),
-    ]
 
 
 def upright(points: Tensor) -> Tensor:
@@ -129,7 +81,7 @@ def to_head(points_px: Tensor, average_m: Tensor) -> Tensor:
 class Faces:
     """Draws samples; ``bank`` is what ``engines.training.expression_bank`` wrote."""
 
-    def __init__(self, bank: "np.lib.npyio.NpzFile", device: str, seed: int = 1) -> None:
+    def __init__(self, bank: Mapping[str, Any], device: str, seed: int = 1) -> None:
         self._device = device
         self._random = torch.Generator(device=device)
         self._random.manual_seed(seed)
@@ -144,8 +96,7 @@ class Faces:
         teacher_px, own_px = self._tensor(bank["teacher_px"]), self._tensor(bank["own_px"])
         self._filmed_m = to_head(teacher_px, self._average_m)
         self._person_gap, self._frame_gap = _gaps(upright(own_px) - upright(teacher_px), bank["clip"])
-        self._modes, self._mode_sizes = self._face_modes()
-        self._reach, self._moves = self._part_reach()
+        self._deformations = Deformations(bank["average_m"], device, self._random)
 
     def draw(self, count: int, gap: float) -> tuple[Tensor, Tensor]:
         """``count`` faces, upright: as our network sees them, and as the teacher's does."""
@@ -181,41 +132,8 @@ class Faces:
         return weights * (self._rand(count, 1) < 0.85)
 
     def _deform(self, points: Tensor) -> Tensor:
-        count = len(points)
-        size = 1.5 * self._uniform(count) * (self._uniform(count) < 0.7)
-        smooth = self._normal(count, MODES, 2) * self._mode_sizes[:, None] * size
-        moved = (self._rand(count, len(self._moves), 1) < 0.35) & (self._uniform(count) < 0.8)
-        local = self._normal(count, len(self._moves), 2) * self._moves * moved
-        points = (
-            points + torch.einsum("nkc,kv->nvc", smooth, self._modes) + torch.einsum("ngc,gv->nvc", local, self._reach)
-        )
-        return upright(points * (1 + 0.05 * self._normal(count, 1, 2)))
-
-    def _face_modes(self) -> tuple[Tensor, Tensor]:
-        """The lowest modes of the graph of near landmarks, and how large each may be, in eye distances."""
-        apart = self._apart()
-        weights = np.zeros_like(apart)
-        for index, row in enumerate(apart):
-            near = np.argsort(row)[1:9]
-            weights[index, near] = np.exp(-((row[near] / 0.1) ** 2)) + 1e-3
-        weights = np.maximum(weights, weights.T)
-        _, modes = np.linalg.eigh(np.diag(weights.sum(1)) - weights)
-        sizes = 0.02 / (1 + np.arange(MODES) / 6)
-        return self._tensor(modes[:, 1 : MODES + 1].T * np.sqrt(POINTS)), self._tensor(sizes)
-
-    def _part_reach(self) -> tuple[Tensor, Tensor]:
-        """How much each landmark follows each part, and how far parts move."""
-        apart, found = self._apart(), parts()
-        reach = np.stack([np.exp(-((apart[:, list(part.landmarks)].min(1) / part.fade) ** 2)) for part in found])
-        reach[:, 468:] = 0
-        reach[-2, list(_IRIS_RIGHT)] = reach[-1, list(_IRIS_LEFT)] = 1
-        return self._tensor(reach), self._tensor([[part.x, part.y] for part in found])
-
-    def _apart(self) -> npt.NDArray[np.float64]:
-        average_m = self._average_m.cpu().numpy().astype(np.float64)
-        units = average_m / np.linalg.norm(average_m[_RIGHT_EYE, :2] - average_m[_LEFT_EYE, :2])
-        apart: npt.NDArray[np.float64] = np.linalg.norm(units[:, None] - units[None], axis=2)
-        return apart
+        moved = points + self._deformations.draw(len(points))
+        return upright(moved * (1 + 0.05 * self._normal(len(points), 1, 2)))
 
     def _tensor(self, values: object) -> Tensor:
         return torch.tensor(np.asarray(values, np.float32), device=self._device)
@@ -238,7 +156,7 @@ class Faces:
 
 def _gaps(gaps: Tensor, clip: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """What the two landmark networks differ by: each person's mean about everybody's, each frame about its person's."""
-    number = torch.tensor(clip, device=gaps.device)
+    number = torch.tensor(np.unique(clip, return_inverse=True)[1], device=gaps.device)
     means = torch.stack([gaps[number == index].mean(0) for index in range(int(number.max()) + 1)])
     return means - means.mean(0), gaps - means[number]
 

@@ -1,0 +1,146 @@
+"""The expression network as PyTorch trains it, and as ONNX carries it."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from appliance.avatar.channels import BLENDSHAPES
+from appliance.face.expression_network import PICTURE_PX
+from engines.training.deformations import POINTS
+
+DENSE = (2 * POINTS, 768, 768, 256)
+LOOK = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))  # convolutions: planes in, planes out, side, stride
+SEEN, JOINED = 640, 256
+FORGOTTEN = 0.3  # of what is seen, at random, while it learns
+SHAPES = len(BLENDSHAPES)
+_SIDE = 6  # of the last planes
+
+
+class Student(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+    """Few, dense layers with ReLU; ``mean`` and ``spread`` standardise the landmarks, 478 x 2.
+
+    What landmarks alone say, and what the picture makes of it, are added before the sigmoid.
+    """
+
+    def __init__(self, mean: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
+        self.dense = nn.Sequential(
+            *(layer for pair in itertools.pairwise(DENSE) for layer in (nn.Linear(*pair), nn.ReLU()))
+        )
+        self.alone = nn.Linear(DENSE[-1], SHAPES)
+        self.look = nn.Sequential(
+            *(
+                layer
+                for planes, more, side, stride in LOOK
+                for layer in (nn.Conv2d(planes, more, side, stride, side // 2), nn.BatchNorm2d(more), nn.ReLU())
+            )
+        )
+        self.seen = nn.Linear(LOOK[-1][1] * _SIDE**2, SEEN)
+        self.forget = nn.Dropout(FORGOTTEN)
+        self.join = nn.Linear(DENSE[-1] + SEEN, JOINED)
+        self.together = nn.Linear(JOINED, SHAPES)
+
+    def of_landmarks(self, landmarks: Tensor) -> Tensor:
+        """Logits n x 52 of upright landmarks n x 478 x 2, without a picture."""
+        told: Tensor = self.alone(self._dense(landmarks))
+        return told
+
+    def forward(self, landmarks: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits n x 52 of upright landmarks and pictures n x 3 x 96 x 96, 0..1: of the first alone, and of both."""
+        dense = self._dense(landmarks)
+        alone = self.alone(dense)
+        seen = self.seen(self.look(pictures).flatten(1)).relu()
+        joined = self.join(torch.cat([dense, self.forget(seen)], 1)).relu()
+        return alone, alone + self.together(joined)
+
+    def _dense(self, landmarks: Tensor) -> Tensor:
+        told: Tensor = self.dense(((landmarks - self.mean) / self.spread).flatten(1))
+        return told
+
+
+def export(student: Student, path: Path) -> None:
+    """Write ONNX: ``landmarks`` (batch, 478, 2), upright, and ``picture`` (batch, 3, 96, 96), RGB 0..1, to
+    ``blendshapes`` (batch, 52).
+
+    Standardisation and batch normalisation are folded into the layers before or after them. Weights are stored in 16
+    bits and cast at load.
+    """
+    graph = _Graph()
+    scale, shift = (1 / _array(student.spread)).ravel(), _array(student.mean).ravel()
+    name = graph.node("Flatten", ["landmarks"], "flat", axis=1)
+    for index, layer in enumerate(layer for layer in student.dense if isinstance(layer, nn.Linear)):
+        weight, bias = _array(layer.weight), _array(layer.bias)
+        if index == 0:
+            bias = bias - weight @ (scale * shift)
+            weight = weight * scale
+        name = graph.node("Relu", [graph.gemm(name, f"dense_{index}", weight, bias)], f"dense_{index}_relu")
+    seen = "picture"
+    for index, (layer, normal) in enumerate(zip(student.look[::3], student.look[1::3], strict=True)):
+        seen = graph.node("Relu", [graph.convolution(seen, f"look_{index}", layer, normal)], f"look_{index}_relu")
+    seen = graph.node("Flatten", [seen], "look", axis=1)
+    seen = graph.node("Relu", [graph.linear(seen, "seen", student.seen)], "seen_relu")
+    both = graph.node("Concat", [name, seen], "both", axis=1)
+    joined = graph.node("Relu", [graph.linear(both, "join", student.join)], "join_relu")
+    logits = graph.node(
+        "Add",
+        [graph.linear(name, "alone", student.alone), graph.linear(joined, "together", student.together)],
+        "logits",
+    )
+    graph.node("Sigmoid", [logits], "blendshapes")
+    graph.save(path)
+
+
+class _Graph:
+    """ONNX in the making."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def node(self, operator: str, given: list[str], made: str, **attributes: int | list[int]) -> str:
+        self._nodes.append(helper.make_node(operator, given, [made], name=made, **attributes))
+        return made
+
+    def linear(self, given: str, made: str, layer: nn.Linear) -> str:
+        return self.gemm(given, made, _array(layer.weight), _array(layer.bias))
+
+    def gemm(self, given: str, made: str, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> str:
+        return self.node("Gemm", [given, *self._weights(made, weight, bias)], made, transB=1)
+
+    def convolution(self, given: str, made: str, layer: nn.Conv2d, normal: nn.BatchNorm2d) -> str:
+        factor = _array(normal.weight) / np.sqrt(_array(normal.running_var) + normal.eps)
+        weight = _array(layer.weight) * factor[:, None, None, None]
+        bias = (_array(layer.bias) - _array(normal.running_mean)) * factor + _array(normal.bias)
+        pads, strides = [layer.padding[0]] * 4, list(layer.stride)
+        return self.node("Conv", [given, *self._weights(made, weight, bias)], made, pads=pads, strides=strides)
+
+    def _weights(self, made: str, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> list[str]:
+        stored, cast, added = f"{made}_weight16", f"{made}_weight", f"{made}_bias"
+        self._constants.append(numpy_helper.from_array(weight.astype(np.float16), stored))
+        self._constants.append(numpy_helper.from_array(bias.astype(np.float32), added))
+        self.node("Cast", [stored], cast, to=TensorProto.FLOAT)
+        return [cast, added]
+
+    def save(self, path: Path) -> None:
+        given = {"landmarks": [POINTS, 2], "picture": [3, PICTURE_PX, PICTURE_PX]}
+        inputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sizes]) for name, sizes in given.items()
+        ]
+        output = helper.make_tensor_value_info("blendshapes", TensorProto.FLOAT, ["batch", SHAPES])
+        graph = helper.make_graph(self._nodes, "expression", inputs, [output], self._constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name="avatar-appliance")
+        model.ir_version = 8
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+
+def _array(tensor: Tensor) -> npt.NDArray[np.float64]:
+    return np.asarray(tensor.detach().double().cpu().numpy())
