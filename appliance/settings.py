@@ -95,8 +95,8 @@ class Avatar:
     """How measurements become movement. The one-euro parameters are Casiez et al.'s (CHI 2012)."""
 
     smoothing: str = _one_of("one_euro", "none")
-    min_cutoff_hz: float = _between(0.05, 60, 1.5)
-    beta: float = _between(0, 100, 6.0)
+    min_cutoff_hz: float = _between(0.05, 60, 1.0)
+    beta: float = _between(0, 100, 4.0)
     idle: str = _one_of("relax", "hold", "freeze")
     arousal: float = _between(0, 1, 0.3)  # how far an excited or tired voice may change the expression
     align: bool = True  # find out how much the sound lags behind the pictures by watching mouths speak

@@ -29,9 +29,12 @@ _SPAN[_POSITION] = 0.3  # metres
 _SPAN[_GAZE] = 30.0  # degrees
 
 _BLINKS = [BLENDSHAPES.index("eyeBlinkLeft"), BLENDSHAPES.index("eyeBlinkRight")]
+_LOOKS = [index for index, name in enumerate(BLENDSHAPES) if name.startswith("eyeLook")]
 _JAW = BLENDSHAPES.index("jawOpen")
 _HASTE = np.ones(63, np.float32)
 _HASTE[_BLINKS] = 3.0  # a blink lasts three pictures: it is filtered a third as much
+_HASTE[_ROTATION] = _HASTE[_POSITION] = 3.0  # of many points, so steady by itself
+_HASTE[_LOOKS] = _HASTE[_GAZE] = 0.5  # of few points; eyes rest or leap, and no filter is late on a leap
 
 _REST = np.zeros(63, np.float32)
 _REST[_ROTATION] = HeadPose().rotation
