@@ -22,7 +22,7 @@ from appliance.face.regions import region_from_landmarks
 from appliance.values import Expression, Face, Float32, Gaze, HeadPose, Image, Landmarks, TrackingState
 
 STEP_NS = 33_333_333
-STILLS_A_CLIP, STILL_PICTURES, SETTLING = 2, 60, 10
+STILLS_A_CLIP, STILL_PICTURES, SETTLING = 4, 60, 10
 NOISE, SHAKE_PX = 2.5, 0.3  # standard deviations: of 255, and of the picture's shift
 FARTHEST = 6  # pictures, of a lag
 MOVES = 0.02  # the standard deviation of a shape that moves
