@@ -214,6 +214,35 @@ def test_when_the_face_is_lost_in_mid_speech_the_voice_goes_on(seen: list[Avatar
     assert mouth.closed(GONE_S + 0.2) >= 0.8
 
 
+def music(seconds: float) -> Float32:
+    """Chords, a bass and a beat: two chords a second, of strings that are struck and fade."""
+    random, times_s = np.random.default_rng(2), np.arange(round(16000 * seconds)) / 16000
+    beat_s = times_s % 0.5
+    chord = np.array([(0, 4, 7), (-3, 0, 4), (-7, -3, 0), (-5, -1, 2)])[(times_s / 2).astype(int) % 4]
+    sound = np.zeros(len(times_s))
+    for voice, level in ((0, 1.0), (1, 0.8), (2, 0.8)):
+        for octave_hz, octave_level in ((110.0, 0.8), (261.6, 1.0)):
+            phase = 2 * np.pi * np.cumsum(octave_hz * 2.0 ** (chord[:, voice] / 12)) / 16000
+            strings = sum(np.sin(partial * phase) / partial**1.5 for partial in range(1, 9))
+            sound += level * octave_level * strings * np.exp(-3 * beat_s)
+    sound += 0.8 * random.standard_normal(len(times_s)) * np.exp(-60 * beat_s)
+    return np.asarray(0.1 * sound / np.sqrt(np.mean(sound**2)), np.float32)
+
+
+def test_music_alone_keeps_the_mouth_shut() -> None:
+    """By the network that is shipped: it alone can tell music from speech. Without one nothing moves the mouth."""
+    hearing, avatar = Hearing("mic0", open_viseme_network(Settings())), Avatar(AvatarSettings(), [])
+    played = music(12.0)
+    voices = [
+        hearing.hear(Sound("mic0", played[start : start + 160], BEGIN_NS + (start // 160 + 1) * S // 100))
+        for start in range(0, len(played) - 159, 160)
+    ]
+    states = [state for voice in voices[1::2] for state in avatar.compose([], {"mic0": voice})]
+
+    apart = np.array([state.blendshapes[JAW] - state.blendshapes[CLOSE] for state in states])
+    assert np.mean(apart < 0.06) >= 0.98
+
+
 def test_both_ways_stay_possible_mouths(alone: list[AvatarState], seen: list[AvatarState]) -> None:
     for state in [*alone, *seen]:
         assert ((state.blendshapes >= 0) & (state.blendshapes <= 1)).all()
