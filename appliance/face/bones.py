@@ -29,24 +29,24 @@ _LENGTHS: tuple[tuple[int, Sequence[int], Sequence[int]], ...] = (
     (_Y, [face.FOREHEAD_TOP], face.NOSE_BRIDGE[:1]),
     (_Y, _CORNERS, [face.NOSE_BASE]),  # how high the eyes are over the nose
 )
-# What makes the logarithms of these lengths vary alike and independently in one person: means of 20 pictures, of nine
-# filmed people through expressions and turns, those of the evaluation clips among them: to be fitted anew on others. So
-# measured, two looks at one person are 1.4 apart in the median.
+# What makes the logarithms of these lengths vary alike and independently in one person, and how far apart two looks at
+# one are in one of a hundred comparisons: ``engines.training.bones``, of signing people and of drawn ones, through
+# expressions, turns and distances.
 _WHITEN = np.array(
     [
-        [75, 6, -14, -10, 8, 3],
-        [0, 42, 14, 6, -4, -18],
-        [0, 0, 107, -70, -3, 3],
-        [0, 0, 0, 100, 8, 5],
-        [0, 0, 0, 0, 48, -14],
-        [0, 0, 0, 0, 0, 26],
+        [50, 1, 1, -4, 2, 5],
+        [0, 28, 9, 9, -6, -13],
+        [0, 0, 63, -51, -2, 3],
+        [0, 0, 0, 65, 3, 5],
+        [0, 0, 0, 0, 33, -8],
+        [0, 0, 0, 0, 0, 20],
     ],
     np.float32,
 )
-# Over this is one person in 240 comparisons. Of swaps between two people one in seven stays under it where faces are
-# large, and nearly all do where faces are 45 pixels wide. A visit cut in two costs a visitor the resting face that was
-# learnt; a missed swap costs a stranger a few seconds of another's.
-_DIFFERENT = 3.1
+# Of swaps between two people in other clips, one in six stays under this where faces are large, and nearly all do where
+# eyes are 40 pixels apart; a visitor who moves about is split in one of seventeen comparisons. A visit cut in two costs
+# a visitor the resting face that was learnt; a missed swap costs a stranger a few seconds of another's.
+_DIFFERENT = 2.5
 
 _SURE = 0.6  # a face less sure than this is not measured,
 _TURNED_DEG, _NODDED_DEG = 25.0, 20.0  # nor one seen from farther aside

@@ -40,7 +40,7 @@ SIGNERS: Mapping[str, tuple[str, ...]] = {
 }
 """Who is seen in which clip."""
 
-SPLIT = 1 / 240  # of the comparisons of a person with themselves may say that they are two
+SPLIT = 1 / 100  # of the comparisons of a person with themselves may say that they are two
 DRAWN_LOOK, DRAWN_PX, BATCH, FRONT_DEG = 4, 192, 4, 24.0
 SHRUNK = 0.3  # of the covariances between lengths, for want of people
 
