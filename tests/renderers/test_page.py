@@ -67,6 +67,20 @@ def difference(page: Browser, one: str, other: str, span: str = "0, 640") -> int
     return int(page.evaluate(f"(async () => changed(await settle({one}), await settle({other}), {span}))()"))
 
 
+def inside(page: Browser, **shapes: float) -> int:
+    """How many pixels of teeth or of the dark between them a mouth shows."""
+    count = """
+    let count = 0;
+    for (let y = 330; y < 470; y++) for (let x = 240; x < 400; x++) {
+      const [r, g, b] = data.subarray(4 * (640 * y + x));
+      const most = Math.max(r, g, b), least = Math.min(r, g, b);
+      if (most < 80 || (most > 100 && most - least < 30)) count += 1;
+    }
+    return count;
+    """
+    return int(page.evaluate(f"(async () => {{ const data = await settle({still(blendshapes=shapes)}); {count} }})()"))
+
+
 def turned(axis: int, angle_deg: float) -> dict[str, list[float]]:
     rotation = [0.0, 0.0, 0.0, math.cos(math.radians(angle_deg) / 2)]
     rotation[axis] = math.sin(math.radians(angle_deg) / 2)
@@ -204,3 +218,11 @@ def test_the_page_finds_its_viewer_again(browser: Browser, mosquitto: Mosquitto)
 
     browser.wait("document.getElementById('link').textContent === 'viewer gone'")
     browser.wait("document.getElementById('notice-title').textContent === 'Reconnecting'")
+
+
+@pytest.mark.parametrize("jaw", [0.3, 0.6])
+def test_lips_meet_over_an_open_jaw_at_as_much_mouth_close(page: Browser, jaw: float) -> None:
+    opened, half, closed = (inside(page, jawOpen=jaw, mouthClose=part * jaw) for part in (0, 0.5, 1))
+
+    assert opened > half > closed
+    assert closed <= inside(page)

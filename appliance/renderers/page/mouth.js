@@ -30,7 +30,7 @@ function lipCurves(view, pose) {
   const [left, right] = mouth.sides;
   const pout = 0.15 * mouth.pucker + 0.12 * mouth.funnel;
   const lift = LINE + 0.05 * mouth.shrugLower + 0.03 * mouth.shrugUpper;
-  const meet = JAW_DROP * jaw.open * mouth.close;
+  const meet = JAW_DROP * (jaw.open - mouth.apart);
   const tight = 1 - 0.4 * mouth.close * (1 - jaw.open);
   const edges = { upperOut: [], upperIn: [], lowerIn: [], lowerOut: [] };
   let gap = 0, lowest = 0;
@@ -43,7 +43,7 @@ function lipCurves(view, pose) {
     const base = lift + (t < 0 ? right.y : left.y) * Math.pow(away, 1.7) - 0.035 * mouth.shrugLower * away * away
       + 0.018 * (1 - away) * (1 - mouth.funnel) * tight - 0.3 * meet;
     const upperIn = base + round * (of("lift") + 0.03 * mouth.shrugUpper);
-    const closed = JAW_DROP * jaw.open * (1 - mouth.close) * (1 - 0.25 * mouth.pucker);
+    const closed = JAW_DROP * mouth.apart * (1 - 0.25 * mouth.pucker);
     const lowerIn = base - round * (closed + of("drop")) + 0.02 * jaw.forward * round;
     const thin = (1 - of("thin")) * tight;
     const bow = 1 - 0.3 * Math.exp(-((t / 0.14) ** 2)) * (1 - mouth.funnel) + 0.1 * Math.exp(-(((away - 0.3) / 0.2) ** 2));

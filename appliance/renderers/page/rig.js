@@ -14,7 +14,7 @@
 // jawForward                 jaw.forward: chin and lower lip come nearer and up
 // jawLeft, jawRight          jaw.side: chin, lower lip, lower teeth and tongue go sideways
 // jawOpen                    jaw.open: chin, lower lip and lower teeth go down, corners come in
-// mouthClose                 mouth.close: the lips meet although the jaw is open; alone, they tighten
+// mouthClose                 mouth.apart: as much of it as of jawOpen, and the lips meet; mouth.close: alone, they tighten
 // mouthDimpleLeft/Right      side[].dimple: a mark beside the corner, which goes out
 // mouthFrownLeft/Right       side[].y: the corner goes down; a fold below it
 // mouthFunnel                mouth.funnel: round and open, lips thick and forward
@@ -45,6 +45,7 @@ export function rig(shapes, gaze) {
   const mouth = {
     x: 0.17 * (s("mouthLeft") - s("mouthRight")),
     close: s("mouthClose"),
+    apart: Math.max(jaw.open - s("mouthClose"), 0),
     funnel: s("mouthFunnel"),
     pucker: s("mouthPucker"),
     rollLower: s("mouthRollLower"),
@@ -73,7 +74,7 @@ function corner(side, s, jaw, mouth) {
   return {
     x: (0.31 + 0.12 * smile + 0.05 * dimple + 0.12 * stretch - 0.03 * frown - 0.05 * jaw.open) * narrow,
     y: 0.045 + 0.13 * smile - 0.14 * frown + 0.03 * dimple - 0.05 * stretch - 0.1 * jaw.open * (1 - 0.6 * smile),
-    lift: 0.11 * s(`mouthUpperUp${side}`) + 0.03 * sneer + 0.07 * mouth.funnel + 0.035 * jaw.open * (1 - mouth.close),
+    lift: 0.11 * s(`mouthUpperUp${side}`) + 0.03 * sneer + 0.07 * mouth.funnel + 0.035 * mouth.apart,
     drop: 0.12 * s(`mouthLowerDown${side}`) + 0.07 * mouth.funnel,
     thin: clamp(0.24 * smile + 0.3 * stretch + 0.5 * press, 0, 0.85),
     fold: clamp(0.75 * smile + 0.6 * sneer + 0.35 * s(`mouthUpperUp${side}`) + 0.3 * dimple, 0, 1),
