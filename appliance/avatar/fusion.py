@@ -36,7 +36,7 @@ _LONGEST_STEP_S = 0.1
 _LOOK_BACK_S = 0.25
 _HEARD_BACK_S = 0.15  # shorter: what is heard is known later, and a mouth that has just finished is still, too
 _MOVES = 0.05  # in so long the jaw of who speaks moves at least so much, as it is read, before all smoothing,
-_STILL = 0.012  # and one that is covered no more than this (with a hand, a mask, a microphone painted on: 0.008),
+_STILL = 0.012  # and one that is covered no more than this (behind a hand or a mask painted on: 0.006),
 _SAYS, _SAYS_WIDE = 0.15, 0.3  # while the voice says that it does, or for a covered one that it opens wide,
 _DOUBT_S = 0.1  # for so long
 _DONE_NS = 3_000_000_000  # after so long a silence a covered mouth is looked at anew
@@ -48,7 +48,6 @@ _OTHER, _OWN = 0.0, 0.4  # agreement: somebody else's voice, its own
 
 _ESTIMATE_NS = 1_000_000_000
 _TOWARDS = 0.25  # of the way to a new estimate
-
 
 P = TypeVar("P")
 

@@ -81,8 +81,9 @@ def test_a_frame_says_how_long_ago_the_sound_was_heard_that_shapes_its_mouth(
     speech = Speech(now_ns - 70_000_000, now_ns - 50_000_000, np.eye(15, dtype=np.float32), np.zeros(15, np.float32))
     voice = Voice("mic0", now_ns - 10_000_000, speech=speech)
 
-    outlet.send(replace(a_state(), captured_ns=now_ns - 5_000_000))
-    outlet.send(replace(a_state(), captured_ns=now_ns - 5_000_000, voice=voice))
+    seen = replace(a_state(), captured_ns=now_ns - 5_000_000, latency_ms={"capture": 1.2})
+    outlet.send(seen)
+    outlet.send(replace(seen, voice=voice))
     assert wait_until(lambda: len(reader.on("cam0/0/frame")) >= 2)
     made.close()
 
