@@ -5,7 +5,8 @@
 KIT holds ``espeakng_loader`` (the wheel of that name, unpacked) and ``flite`` (the program and its libraries). DIRs:
 manual pages in several languages (Debian's manpages*, ``usr/share/man``), whose sentences are read aloud; the root of
 Debian's asterisk-core-sounds-{it,ru} and -{it,ru}-g722, unpacked (``usr/share``); and festvox-ru's voice folder.
-Writes ``texts.json``, ``recordings.npz`` and ``libopus.so.0``.
+``viseme_festival`` and ``viseme_music`` say what else must be installed. Writes ``texts.json``, ``recordings.npz``,
+``unseen.npz``, ``music.npz`` and ``libopus.so.0``.
 """
 
 import argparse
@@ -15,33 +16,39 @@ import random
 import re
 import shutil
 import subprocess
-import tempfile
-import wave
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from appliance.listening.blocks import BLOCK_SAMPLES, RATE, from_pcm
+from appliance.listening.blocks import BLOCK_SAMPLES, RATE
 from appliance.values import Float32
 from engines.training import viseme_recordings
 from engines.training.viseme_align import Aligner, Example, align, example, sequence_of, train
-from engines.training.viseme_phones import Segment, from_flite, from_russian
+from engines.training.viseme_festival import KED, VOICES, FestivalVoice, labelled, read_aloud, read_wav
+from engines.training.viseme_music import SOUNDS, pieces
+from engines.training.viseme_phones import from_russian
 from engines.training.viseme_recordings import Opus, Recording
-from engines.training.viseme_voices import Espeak, Flite, Spoken, at_16_khz
+from engines.training.viseme_voices import Espeak, Flite, Spoken
 
 Prompt = tuple[str, str, Float32]
 """Speaker, text and sound."""
 
-BITS_PER_S = 24_000
+BITS_PER_S = 24_000  # of the prompts
+FEWER_BITS_PER_S = 16_000  # of all else, as space is short
+PROMPTED = ("it Carlo", "ru IvrvoiceRU")
+VOICE_MINUTES = 6.0  # of each of festival's voices
+MUSIC_PIECES = 32  # of about a minute
+UNSEEN_PROMPTS = 150
+HELD_OUT = ("cs ph", "ca ona")  # of festival's voices
 OPUS = Path("/usr/lib/x86_64-linux-gnu/libopus.so.0")
 _ROFF = re.compile(r"\\f[BIRP]|\\f\([A-Z]{2}|\\[&%/,:|^]|\\-|\\\(..|\\s[-+]?\d")
 _SENTENCE = re.compile(r"[^.!?:;()\[\]{}<>|/=_@#$%^*+~\"`\\\d]+[.!?,]")
 _FOLDERS = {"man1": "en", "man2": "en", "man3": "en", "man5": "en", "man7": "en", "man8": "en", "pt_BR": "pt-br"}
-_LANGUAGES = ("es", "fr", "de", "it", "ru", "nl", "pl")
-_MOST = {"en": 12_000}
+_LANGUAGES = ("es", "fr", "de", "it", "ru", "nl", "pl", "cs", "fi")
+_MOST = {"en": 12_000, "cs": 400, "fi": 400}
 _MOST_OTHERS = 2500
 _VARIANTS = ("m1", "m3", "m7", "f1", "f2", "f4", "klatt4", "Andy", "Diogo", "linda", "steph")
 _WORST_AT_FIRST, _WORST = -2.8, -1.7  # mean log likelihood ratio under which a text is taken not to be what was said
@@ -102,38 +109,7 @@ def _decoded(file: Path) -> Float32:
 def russian(voice: Path) -> Iterator[Spoken]:
     """The recordings of festival's Russian voice with their labels."""
     for label in sorted((voice / "lab").glob("*.lab")):
-        yield Spoken(_read_wav(voice / "wav" / f"{label.stem}.wav"), _labelled(label, from_russian), "ru nsh")
-
-
-def _read_wav(path: Path) -> Float32:
-    with wave.open(str(path)) as wav:
-        return at_16_khz(from_pcm(wav.readframes(wav.getnframes()), 2, 1)[:, 0], wav.getframerate())
-
-
-def _labelled(label: Path, arpabet: Callable[[str], str]) -> list[Segment]:
-    """Lines of the end of a phone in seconds, anything, and its name."""
-    segments: list[Segment] = []
-    begin_s = 0.0
-    for line in label.read_text(encoding="utf-8").splitlines():
-        if len(fields := line.split()) == 3:
-            segments.append((begin_s, float(fields[0]), arpabet(fields[2])))
-            begin_s = float(fields[0])
-    return segments
-
-
-def festival(texts: list[str], voice: str, name: str) -> Iterator[Spoken]:
-    """Sentences by one of festival's American voices."""
-    with tempfile.TemporaryDirectory() as folder:
-        orders = [f"({voice})"]
-        for number, text in enumerate(texts):
-            plain = text.replace("\\", "").replace('"', "")
-            orders.append(f'(set! said (SynthText "{plain}"))')
-            orders.append(f'(utt.save.wave said "{folder}/{number}.wav")(utt.save.segs said "{folder}/{number}.lab")')
-        subprocess.run(["festival", "--pipe"], input="\n".join(orders), text=True, capture_output=True, check=True)
-        for number in range(len(texts)):
-            wav, lab = Path(folder) / f"{number}.wav", Path(folder) / f"{number}.lab"
-            if wav.is_file() and lab.is_file():
-                yield Spoken(_read_wav(wav), _labelled(lab, from_flite), name)
+        yield Spoken(read_wav(voice / "wav" / f"{label.stem}.wav"), labelled(label, from_russian), "ru nsh")
 
 
 def synthetic(kit: Path, espeak: Espeak, read: dict[str, list[str]], chance: random.Random) -> list[Example]:
@@ -172,12 +148,28 @@ def taught(examples: list[Example], espeak: Espeak, spoken: list[Prompt], minute
     return train([*examples[::2], *own], minutes / 2, network)
 
 
+def some_of(voice: FestivalVoice, texts_: list[str], chance: random.Random) -> Iterator[Spoken]:
+    """So much of one of festival's voices as is wanted."""
+    minutes = 0.0
+    for one in read_aloud(chance.sample(texts_, min(len(texts_), 250)), voice):
+        if len(one.samples) > RATE and minutes < VOICE_MINUTES:
+            minutes += len(one.samples) / RATE / 60
+            yield one
+
+
+def played(count: int, sounds: Path) -> Iterator[Spoken]:
+    """Music, at full scale."""
+    for piece in pieces(count, 77, sounds):
+        if (peak := float(np.abs(piece).max())) > 1e-3:
+            yield Spoken(piece * np.float32(0.7 / peak), [], "music")
+
+
 def store(path: Path, spoken: Iterable[Spoken]) -> None:
     """Write recordings as the training reads them, and print how much there is of whom."""
     opus = Opus(OPUS)
     recordings, minutes = [], defaultdict[str, float](float)
     for one in spoken:
-        packets = opus.encode(one.samples, BITS_PER_S)
+        packets = opus.encode(one.samples, BITS_PER_S if one.speaker in PROMPTED else FEWER_BITS_PER_S)
         recordings.append(Recording(one.speaker, one.segments, packets, len(one.samples)))
         minutes[one.speaker] += len(one.samples) / RATE / 60
     viseme_recordings.write(path, recordings)
@@ -191,6 +183,7 @@ def main() -> None:
     parser.add_argument("--manuals", type=Path, nargs="+", required=True)
     parser.add_argument("--sounds", type=Path, required=True)
     parser.add_argument("--russian", type=Path, required=True)
+    parser.add_argument("--instruments", type=Path, default=SOUNDS, metavar="SF2")
     parser.add_argument("--minutes", type=float, default=8.0, help="to teach the aligner")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -201,13 +194,18 @@ def main() -> None:
     print({language: len(some) for language, some in read.items()}, flush=True)
     loader = kit / "espeakng_loader"
     espeak = Espeak(loader / "libespeak-ng.so", loader / "espeak-ng-data")
-    labelled = list(russian(arguments.russian))
-    examples = synthetic(kit, espeak, read, random.Random(2)) + [example(one) for one in labelled]
+    by_hand = list(russian(arguments.russian))
+    examples = synthetic(kit, espeak, read, random.Random(2)) + [example(one) for one in by_hand]
     spoken = [*prompts(sounds, "it", "Carlo"), *prompts(sounds, "ru", "IvrvoiceRU")]
     network = taught(examples, espeak, spoken, arguments.minutes)
-    store(kit / "recordings.npz", [*aligned(network, espeak, spoken, _WORST), *labelled])
-    unseen = aligned(network, espeak, prompts(sounds, "fr", "June"), _WORST)
-    store(kit / "unseen.npz", [*unseen, *festival(read["en"][:100], "voice_ked_diphone", "en ked")])
+    chance = random.Random(5)
+    voices = {voice.name: list(some_of(voice, read[voice.reads], chance)) for voice in VOICES}
+    held_out = [one for name in HELD_OUT for one in voices.pop(name)[:30]]
+    diphones = [one for some in voices.values() for one in some]
+    store(kit / "recordings.npz", [*aligned(network, espeak, spoken, _WORST), *by_hand, *diphones])
+    unseen = list(aligned(network, espeak, prompts(sounds, "fr", "June"), _WORST))[:UNSEEN_PROMPTS]
+    store(kit / "unseen.npz", [*unseen, *read_aloud(read["en"][:100], KED), *held_out])
+    store(kit / "music.npz", played(MUSIC_PIECES, arguments.instruments))
 
 
 if __name__ == "__main__":

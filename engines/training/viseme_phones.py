@@ -114,6 +114,38 @@ _RUSSIAN = {
     "G": "g gg",
 }
 _FESTIVAL_RUSSIAN = {name: phone for phone, names in _RUSSIAN.items() for name in names.split()}
+_SAMPA = {
+    "AA": "a",
+    "AH": "ax",
+    "AE": "@",
+    "EH": "e E",
+    "IY": "i",
+    "Y": "j",
+    "AO": "o O 7",
+    "UW": "u y",
+    "W": "w",
+    "P": "p",
+    "B": "b",
+    "M": "m",
+    "F": "f",
+    "V": "v nf",
+    "T": "t t~ c~ T",
+    "D": "d d~",
+    "S": "s c ts",
+    "Z": "z dz",
+    "SH": "S s~",
+    "ZH": "Z z~",
+    "CH": "tS",
+    "JH": "dZ",
+    "N": "n J n~",
+    "NG": "N ng n*",
+    "L": "l L",
+    "R": "r rr r~ r~*",
+    "K": "k ch",
+    "G": "g",
+    "HH": "h",
+}
+_FESTIVAL_SAMPA = {name: phone for phone, names in _SAMPA.items() for name in names.split()}
 _FLITE = {"AXR": "ER", "EL": "L", "EM": "M", "EN": "N", "NX": "N", "HV": "HH", "UX": "UW"}
 
 
@@ -133,6 +165,11 @@ def from_flite(name: str) -> str:
     """ARPAbet of one of flite's or festival's American phones; what is not known is silence."""
     phone = _FLITE.get(name.upper(), name.upper())
     return phone if phone in _VISEME_OF or phone in _GLIDES or phone == "HH" else SILENCE
+
+
+def from_sampa(name: str) -> str:
+    """ARPAbet of one phone of festival's Italian, Czech, Finnish or Catalan; what is not known is silence."""
+    return _FESTIVAL_SAMPA.get(name.rstrip("1:"), SILENCE)
 
 
 def from_russian(name: str) -> str:

@@ -11,7 +11,9 @@ from appliance.listening.blocks import RATE
 from appliance.values import Float32
 from engines.training.viseme_phones import Segment
 
-_FRAME = RATE // 50  # 20 ms
+FRAME = RATE // 50
+"""Samples of a packet: 20 ms."""
+
 _VOICE = 2048  # OPUS_APPLICATION_VOIP
 _SET_BITRATE, _SET_COMPLEXITY, _GET_LOOKAHEAD = 4002, 4010, 4027
 _LONGEST_PACKET = 1275
@@ -42,12 +44,12 @@ class Opus:
         self._library.opus_encoder_ctl(encoder, _SET_BITRATE, ctypes.c_int(bits_per_s))
         self._library.opus_encoder_ctl(encoder, _SET_COMPLEXITY, ctypes.c_int(10))
         late = self._late(encoder)
-        samples = np.pad(samples, (0, late + -(len(samples) + late) % _FRAME)).astype(np.float32)
+        samples = np.pad(samples, (0, late + -(len(samples) + late) % FRAME)).astype(np.float32)
         packet = (ctypes.c_ubyte * _LONGEST_PACKET)()
         packets = []
-        for start in range(0, len(samples), _FRAME):
-            frame = np.ascontiguousarray(samples[start : start + _FRAME])
-            size = self._library.opus_encode_float(encoder, _floats(frame), _FRAME, packet, _LONGEST_PACKET)
+        for start in range(0, len(samples), FRAME):
+            frame = np.ascontiguousarray(samples[start : start + FRAME])
+            size = self._library.opus_encode_float(encoder, _floats(frame), FRAME, packet, _LONGEST_PACKET)
             packets.append(bytes(packet[:size]))
         self._library.opus_encoder_destroy(encoder)
         return packets
@@ -59,9 +61,9 @@ class Opus:
         late = self._late(encoder)
         self._library.opus_encoder_destroy(encoder)
         decoder = ctypes.c_void_p(self._library.opus_decoder_create(RATE, 1, ctypes.byref(failed)))
-        samples = np.zeros((len(packets), _FRAME), np.float32)
+        samples = np.zeros((len(packets), FRAME), np.float32)
         for row, packet in zip(samples, packets, strict=True):
-            self._library.opus_decode_float(decoder, packet, len(packet), _floats(row), _FRAME, 0)
+            self._library.opus_decode_float(decoder, packet, len(packet), _floats(row), FRAME, 0)
         self._library.opus_decoder_destroy(decoder)
         return samples.reshape(-1)[late : late + count]
 
@@ -81,7 +83,7 @@ def write(path: Path, recordings: list[Recording]) -> None:
     about = [
         [recording.speaker, recording.segments, len(recording.packets), recording.samples] for recording in recordings
     ]
-    np.savez(
+    np.savez_compressed(
         path,
         data=np.frombuffer(b"".join(packet for recording in recordings for packet in recording.packets), np.uint8),
         sizes=np.array(sizes, np.uint16),

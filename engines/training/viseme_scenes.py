@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,13 @@ UNSEEN_SHARE = 20  # one recording in so many is kept for scoring
 SCENE_HOPS = 1000
 _LANGUAGES = {"es": 5, "es-419": 2, "fr": 5, "de": 5, "it": 4, "pt-br": 4, "ru": 3, "nl": 4, "pl": 4}
 _ENGLISH = {"en-us": 8, "en": 3, "en-gb-x-rp": 2, "en-gb-scotland": 1, "en-gb-x-gbclan": 1, "en-us-nyc": 1, "en-029": 1}
-_KINDS = {"english": 36, "foreign": 16, "flite": 18, "recording": 30}
+_KINDS = {"english": 30, "foreign": 12, "flite": 18, "recording": 40}
+_REAL = {"it Carlo": 3, "ru IvrvoiceRU": 3, "ru nsh": 3}  # people who read aloud count more than diphones
 _TEXTS_OF = {"es-419": "es"}
 _HELD = 24  # sentences of late, for babble
+_SILENT = 0.2  # of all scenes hold no voice
+_OVER = {"none": 0.3, "noise": 0.25, "music": 0.22, "babble": 0.15, "knocks": 0.08}
+_INSTEAD = {"none": 0.1, "noise": 0.2, "music": 0.6, "babble": 0.0, "knocks": 0.1}
 
 Half = npt.NDArray[np.float16]
 
@@ -54,6 +59,7 @@ class Speakers:
             if index % UNSEEN_SHARE:
                 self._recordings.setdefault(one.speaker, []).append(one)
         self.unseen = recordings[::UNSEEN_SHARE]
+        self._music = viseme_recordings.read(kit / "music.npz")
 
     def anyone(self) -> Spoken:
         """Let somebody say something."""
@@ -61,7 +67,9 @@ class Speakers:
         if kind == "flite":
             return self._flite_voice()
         if kind == "recording":
-            return self.recorded(self._chance.choice(self._recordings[self._chance.choice(list(self._recordings))]))
+            weights = [_REAL.get(speaker, 1) for speaker in self._recordings]
+            (speaker,) = self._chance.choices(list(self._recordings), weights)
+            return self.recorded(self._chance.choice(self._recordings[speaker]))
         voices = _ENGLISH if kind == "english" else _LANGUAGES
         return self._synthetic(self._chance.choices(list(voices), list(voices.values()))[0])
 
@@ -74,6 +82,15 @@ class Speakers:
         """One recording."""
         samples = self._opus.decode(recording.packets, recording.samples)
         return Spoken(samples, recording.segments, recording.speaker)
+
+    def music(self, count: int) -> Float32:
+        """So many samples of a piece, of unit power."""
+        piece = self._chance.choice(self._music)
+        first = self._chance.randrange(max(len(piece.packets) - count // viseme_recordings.FRAME, 1))
+        last = min(first + count // viseme_recordings.FRAME + 1, len(piece.packets))
+        part = self._opus.decode(piece.packets[first:last], (last - first - 1) * viseme_recordings.FRAME)
+        part = np.resize(part, count)
+        return np.asarray(part / viseme_sounds.rms(part), np.float32)
 
     def _synthetic(self, language: str) -> Spoken:
         chance = self._chance
@@ -95,10 +112,10 @@ class Scenes:
         """One scene of ``SCENE_HOPS``."""
         chance = self._chance
         sound, visemes = np.zeros(SCENE_HOPS * BLOCK_SAMPLES, np.float32), np.zeros(SCENE_HOPS, np.int8)
-        if chance.random() > 0.1:
+        if chance.random() > _SILENT:
             self._speak(sound, visemes)
         loudness = viseme_sounds.rms(sound[np.repeat(visemes, BLOCK_SAMPLES) > 0]) if visemes.any() else 0.1
-        sound = sound + self._around(len(sound)) * np.float32(loudness)
+        sound = sound + self._around(len(sound), _OVER if visemes.any() else _INSTEAD) * np.float32(loudness)
         if chance.random() < 0.35:
             sound = viseme_sounds.narrowed(chance, sound)
         _, heard = features(None, viseme_sounds.captured(chance, sound))
@@ -135,12 +152,12 @@ class Scenes:
             samples = viseme_sounds.tilted(chance, samples)
         return samples / viseme_sounds.rms(samples) * np.float32(10 ** (chance.normal(0, 3) / 20)), named
 
-    def _around(self, count: int) -> Float32:
+    def _around(self, count: int, kinds: Mapping[str, float]) -> Float32:
         """What else sounds, in relation to a voice of unit power."""
         chance = self._chance
         faint_db = chance.uniform(-75, -35)
         sound = viseme_sounds.noise(chance, count) * np.float32(10 ** (faint_db / 20))
-        kind = chance.choice(["none", "noise", "music", "babble", "knocks"], p=[0.3, 0.25, 0.22, 0.15, 0.08])
+        kind = chance.choice(list(kinds), p=list(kinds.values()))
         if kind == "none":
             return sound
         below_db = chance.uniform(0, 30)
@@ -149,7 +166,7 @@ class Scenes:
     def _made(self, kind: str, count: int) -> Float32:
         chance = self._chance
         if kind == "music":
-            return viseme_sounds.music(chance, count)
+            return self._speakers.music(count) if chance.random() < 0.7 else viseme_sounds.music(chance, count)
         if kind == "knocks":
             return viseme_sounds.knocks(chance, count)
         if kind == "babble" and len(self._late) >= 5:

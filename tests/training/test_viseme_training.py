@@ -1,6 +1,7 @@
 """What the viseme network is taught with and scored by, where PyTorch is not needed."""
 
 import json
+import random
 import wave
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from appliance.listening.blocks import BLOCK_SAMPLES, RATE
 from appliance.values import Float32
 from engines.training import viseme_sounds
 from engines.training.evaluate_voice import as_captured, clips, louder, over
-from engines.training.viseme_phones import from_flite, from_ipa, from_russian, labels, single, visemes
+from engines.training.viseme_music import compose
+from engines.training.viseme_phones import from_flite, from_ipa, from_russian, from_sampa, labels, single, visemes
 from engines.training.viseme_scores import score
 
 HOPS = 200
@@ -46,6 +48,13 @@ def test_american_phones_become_arpabet(name: str, phone: str) -> None:
 @pytest.mark.parametrize(("name", "phone"), [("pp", "P"), ("ay", "AH"), ("sch", "SH"), ("pau", "SIL")])
 def test_russian_phones_become_arpabet(name: str, phone: str) -> None:
     assert from_russian(name) == phone
+
+
+@pytest.mark.parametrize(
+    ("name", "phone"), [("a1", "AA"), ("t:", "T"), ("rr", "R"), ("@:", "AE"), ("ch", "K"), ("#", "SIL"), ("_", "SIL")]
+)
+def test_phones_of_festivals_other_languages_become_arpabet(name: str, phone: str) -> None:
+    assert from_sampa(name) == phone
 
 
 def test_a_diphthong_is_two_vowels_and_the_first_is_longer() -> None:
@@ -92,6 +101,15 @@ def test_what_is_made_up_has_unit_power_and_never_repeats(make: object) -> None:
 
     assert viseme_sounds.rms(first) == pytest.approx(1.0, abs=0.01)
     assert abs(float(np.corrcoef(first, second)[0, 1])) < 0.5
+
+
+def test_a_piece_is_one_whole_midi_track_and_no_two_are_alike() -> None:
+    first, second = (compose(random.Random(seed)) for seed in (1, 2))
+
+    assert (first[:4], first[14:18]) == (b"MThd", b"MTrk")
+    assert int.from_bytes(first[18:22], "big") == len(first) - 22
+    assert first.endswith(b"\x00\xff\x2f\x00")
+    assert first != second
 
 
 def test_a_band_keeps_what_is_inside_it() -> None:
