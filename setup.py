@@ -47,8 +47,6 @@ setup(
             "jsonschema>=4.20",
             "hypothesis>=6.100",
             "onnxruntime>=1.20",
-            "tensorrt-rtx-cu13-bindings>=1.7",
-            "tensorrt-rtx-cu13-libs>=1.7",
             "pyalsaaudio>=0.11",
             "systemd-python>=235",
             "tensorrt-rtx-cu13-libs>=1.7",  # parses and builds without a GPU, as TensorRT 11 would
