@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 
 import cv2
@@ -20,6 +19,7 @@ from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
 from appliance.health.telemetry import Telemetry
 from appliance.identity import describe
+from appliance.installed import fallbacks, networks, opened
 from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.listening.viseme_network import VisemeNetwork
@@ -31,12 +31,16 @@ from appliance.recording import Recording
 from appliance.settings import Settings
 from appliance.values import Event, Frame
 from appliance.watchdog import Watchdog
-from engines.fetch import ensure, model_path
-from engines.opening import open_runner
-from engines.own import is_own_model, own_model, own_model_path
+from calibration.folder import CalibrationFolder
+from engines.errors import EngineError
+from engines.fetch import ensure
+from engines.own import is_own_model, own_model
 from engines.runners import Runner
 
 log = logging.getLogger(__name__)
+
+Load = Callable[[Settings, str], Runner]
+"""Makes the network of a name ready to run."""
 
 VOICE_NS = 20_000_000
 """From one frame of a microphone without a camera to the next."""
@@ -53,10 +57,10 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
     watchdog.status("fetching models")
-    models = networks(settings)
-    ensure(settings.storage.models, models, log.info)
+    ensure(settings.storage.models, networks(settings), log.info)
+    _forget_expired(settings)
     meters = FrameMeters(time.monotonic_ns)
-    publisher = AvatarPublisher(settings.broker, settings.device, describe(settings, models))
+    publisher = AvatarPublisher(settings.broker, settings.device, describe(settings))
     outlet = Outlet(publisher, meters, started_ns)
     with ExitStack() as parts:
         publisher.start()
@@ -65,6 +69,8 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
         watchdog.status("loading networks")
         tracker = build_tracker(settings) if settings.camera else Nobody()
+        for event in fallbacks(settings):
+            publisher.event(event)
         avatar = Avatar(settings.avatar, settings.camera)
         tell = (outlet.first_frame_s, avatar.lags_ms)
         telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, *tell, started_ns)
@@ -73,46 +79,40 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         voices = {ear.name: ear.voice for ear in ears}
         frames = cameras.ready(_beat_ns(settings)) if settings.camera else _while_heard(cameras.ready(VOICE_NS), ears)
         frames = recording.watch(frames) if recording else frames
-        with _stopped_by_signals(cameras):
+        with stopped_by_signals(cameras.stop):
             watchdog.ready()
             watchdog.status("running")
             run(frames, tracker, voices, avatar, outlet, watchdog)
         watchdog.stopping()
 
 
-def networks(settings: Settings) -> tuple[str, ...]:
-    """The third-party networks that these settings need: to be fetched."""
-    if not settings.camera:
-        return ()
-    if settings.engines.face == "task":
-        return ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
-    return ("face_detector", "face_landmarks")
+def _forget_expired(settings: Settings) -> None:
+    """Delete calibration pictures whose time is over; what is wrong with their folder stops no face."""
+    try:
+        if deleted := CalibrationFolder(settings.storage.calibration).expire(time.time()):
+            log.info("the calibration set has expired: deleted %s", deleted)
+    except EngineError as error:
+        log.warning("%s", error)
 
 
-def build_tracker(settings: Settings) -> Tracker:
+def build_tracker(settings: Settings, load: Load = opened) -> Tracker:
     """Load the networks of the face stage; they must have been fetched."""
-
-    def opened(path: Path) -> Runner:
-        return open_runner(path, settings.engines.runner)
-
-    models = settings.storage.models
-    detector = Detector(opened(model_path(models, "face_detector")))
+    detector = Detector(load(settings, "face_detector"))
     if settings.engines.face == "task":
-        landmarks = LandmarkReader(opened(model_path(models, LANDMARK_MODEL)), LANDMARK_MODEL)
-        expressions = NetworkExpressionReader(opened(model_path(models, BLENDSHAPE_MODEL)), TASK)
+        landmarks = LandmarkReader(load(settings, LANDMARK_MODEL), LANDMARK_MODEL)
+        expressions = NetworkExpressionReader(load(settings, BLENDSHAPE_MODEL), TASK)
     else:
-        landmarks = LandmarkReader(opened(model_path(models, "face_landmarks")))
+        landmarks = LandmarkReader(load(settings, "face_landmarks"))
         network = own_network(own_model(OWN_MODEL).inputs)
-        expressions = NetworkExpressionReader(opened(own_model_path(OWN_MODEL)), network)
+        expressions = NetworkExpressionReader(load(settings, OWN_MODEL), network)
     return Tracker(settings.camera, detector, landmarks, expressions)
 
 
-def open_viseme_network(settings: Settings) -> VisemeNetwork | None:
+def open_viseme_network(settings: Settings, load: Load = opened) -> VisemeNetwork | None:
     """Load the network that names visemes, for one microphone; ``None`` where the package has none."""
     if not is_own_model(VISEME_MODEL):
         return None
-    runner = open_runner(own_model_path(VISEME_MODEL), settings.engines.runner)
-    return VisemeNetwork(runner, own_model(VISEME_MODEL).inputs)
+    return VisemeNetwork(load(settings, VISEME_MODEL), own_model(VISEME_MODEL).inputs)
 
 
 def _beat_ns(settings: Settings) -> int | None:
@@ -142,12 +142,12 @@ def _listen(
 
 
 @contextmanager
-def _stopped_by_signals(cameras: Cameras) -> Iterator[None]:
-    """SIGTERM and SIGINT end the pictures, and with them the loop."""
+def stopped_by_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the pictures, and with them the loop."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         log.info("stopping on %s", signal.Signals(number).name)
-        cameras.stop()
+        end()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

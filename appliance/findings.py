@@ -15,9 +15,9 @@ from pathlib import Path
 from appliance import settings as config
 from appliance.capture.cameras import without_password
 from appliance.capture.supervisor import Cameras
-from appliance.daemon import networks
 from appliance.errors import ACTIONABLE, CameraError
 from appliance.health.proc import read_proc
+from appliance.installed import networks
 from appliance.listening.ears import Listening
 from appliance.publish.connection import Connection
 from appliance.settings import Settings

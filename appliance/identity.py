@@ -1,28 +1,19 @@
 """What the device says of itself in the topic ``info``."""
 
 import platform
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from appliance import __version__
-from appliance.face.expression_network import OWN_MODEL
-from appliance.listening.viseme_network import MODEL as VISEME_MODEL
+from appliance.installed import every_network, running
 from appliance.settings import Settings
-from engines.fetch import file_sha256, model_path
-from engines.opening import choose
-from engines.own import is_own_model, own_model_path
+from engines.networks import network
+from engines.opening import InUse
 
 
-def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
+def describe(settings: Settings) -> dict[str, object]:
     """Versions, cameras, microphones, models and engines, as ``publish.wire.encode_info`` takes them."""
-    runner = choose(settings.engines.runner)
-    files = {name: model_path(settings.storage.models, name) for name in models}
-    if settings.camera and settings.engines.face == "own":
-        files[OWN_MODEL] = own_model_path(OWN_MODEL)
-    if settings.microphone and is_own_model(VISEME_MODEL):
-        files[VISEME_MODEL] = own_model_path(VISEME_MODEL)
     return {
         "versions": {
             "appliance": __version__,
@@ -43,7 +34,14 @@ def describe(settings: Settings, models: Sequence[str]) -> dict[str, object]:
             for camera in settings.camera
         ],
         "microphones": [{"name": mic.name, "rate_hz": mic.rate} for mic in settings.microphone],
-        "models": [{"name": name, "sha256": file_sha256(path)} for name, path in files.items()],
-        # A CPU gains nothing from fewer bits (README, Decisions): the precision set is the TensorRT engines'.
-        "engines": [{"model": name, "runner": runner, "precision": "fp32"} for name in files],
+        "models": [
+            {"name": name, "sha256": network(name, settings.storage.models).onnx_sha256}
+            for name in every_network(settings)
+        ],
+        "engines": [_engine(name, used) for name, used in running(settings)],
     }
+
+
+def _engine(name: str, used: InUse) -> dict[str, object]:
+    said: dict[str, object] = {"model": name, "runner": used.runner, "precision": used.precision}
+    return {**said, "fallback": used.fallback} if used.fallback else said

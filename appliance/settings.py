@@ -87,6 +87,7 @@ class Engines:
 
     runner: str = _one_of("auto", "tensorrt", "openvino", "onnxruntime")
     precision: str = _one_of("int8", "fp16", "fp32")
+    optimisation_level: int = _between(0, 5, 3)  # how long TensorRT looks for faster kernels when it builds
     face: str = _one_of("own", "task")  # whose networks read faces: ours, or those of a task file its owner brought
 
 
@@ -149,6 +150,16 @@ class Storage:
     def models(self) -> Path:
         """The folder of fetched and converted models."""
         return Path(self.directory).expanduser() / "models"
+
+    @property
+    def engines(self) -> Path:
+        """The folder of engines that this device built."""
+        return Path(self.directory).expanduser() / "engines"
+
+    @property
+    def calibration(self) -> Path:
+        """The folder of this site's calibration, a folder a network."""
+        return Path(self.directory).expanduser() / "calibration"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,38 +4,111 @@ Each library is imported here, when it is asked for: importing ``engines`` costs
 """
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
+from engines.board import Board, read_board
+from engines.build import library
+from engines.cuda_driver import read_gpu
 from engines.errors import EngineError
+from engines.keys import Wanted, choose_engine
+from engines.networks import Network
 from engines.runners import Runner
+from engines.store import Store
 
 RUNNERS = ("auto", "tensorrt", "openvino", "onnxruntime")
+_CURES = {
+    "tensorrt": "it comes with JetPack (python3-libnvinfer): make the environment with --system-site-packages",
+    "pycuda": "install it with: pip install 'avatar-appliance[device]'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """What runs a network."""
+
+    runner: str
+    precision: str
+    fallback: str  # why it is not the precision that was asked for; empty where it is
 
 
 def choose(runner: str = "auto") -> str:
-    """The library that will run networks; ``auto`` takes OpenVINO, about twice as fast on a CPU, first."""
-    if runner not in RUNNERS:
-        raise EngineError(f"engines.runner must be one of {', '.join(RUNNERS)}, got {runner!r}")
+    """The library that will run networks; ``auto`` takes TensorRT where it and a GPU are, then ``processor``'s."""
+    _check(runner)
     if runner == "tensorrt":
-        raise EngineError("engines.runner = tensorrt is not in this version; use auto, openvino or onnxruntime")
-    if runner == "auto":
+        _require("tensorrt", "tensorrt")
+        _require("pycuda", "tensorrt")
+        read_gpu()
+        return runner
+    if runner == "auto" and _has_tensorrt():
+        return "tensorrt"
+    return processor(runner)
+
+
+def processor(runner: str = "auto") -> str:
+    """The library that runs networks on the processor; ``auto`` takes OpenVINO, about twice as fast, first."""
+    _check(runner)
+    if runner in ("auto", "tensorrt"):
         runner = "openvino" if _is_installed("openvino") else "onnxruntime"
-    if not _is_installed(runner):
-        raise EngineError(
-            f"engines.runner = {runner} needs the package {runner}; install it with: pip install {runner}"
-        )
+    _require(runner, runner)
     return runner
 
 
+def open_network(network: Network, runner: str, wanted: Wanted) -> Runner:
+    """Make a network ready to run: on the GPU from the store of engines, or on the processor from its file."""
+    if choose(runner) != "tensorrt":
+        return open_runner(network.onnx, runner)
+    store = Store(wanted.engines)
+    plan = store.read(choose_engine(network, wanted, this_board(), store).key)
+    from engines.tensorrt_runner import open_plan
+
+    return open_plan(plan, network.name)
+
+
+def in_use(network: Network, runner: str, wanted: Wanted) -> InUse:
+    """What ``open_network`` opens. The processor runs FP32 whatever is asked for: it gains nothing from fewer bits."""
+    chosen = choose(runner)
+    if chosen != "tensorrt":
+        return InUse(chosen, "fp32", "")
+    choice = choose_engine(network, wanted, this_board(), Store(wanted.engines))
+    return InUse(chosen, choice.key.precision, choice.fallback)
+
+
+def this_board() -> Board:
+    """What engines of this machine depend on; ``EngineError`` without TensorRT, a driver or a GPU."""
+    return read_board(str(library().module.__version__), read_gpu())
+
+
 def open_runner(path: Path, runner: str = "auto", threads: int = 1) -> Runner:
-    """Load an ONNX file with the library that ``choose`` names."""
-    if choose(runner) == "openvino":
+    """Load an ONNX file on the processor, with the library that ``processor`` names."""
+    if processor(runner) == "openvino":
         from engines.openvino_runner import OpenVinoRunner
 
         return OpenVinoRunner(path, threads)
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
     return OnnxRuntimeRunner(path, threads)
+
+
+def _check(runner: str) -> None:
+    if runner not in RUNNERS:
+        raise EngineError(f"engines.runner must be one of {', '.join(RUNNERS)}, got {runner!r}")
+
+
+def _has_tensorrt() -> bool:
+    if not (_is_installed("tensorrt") and _is_installed("pycuda")):
+        return False
+    try:
+        read_gpu()
+    except EngineError:
+        return False
+    return True
+
+
+def _require(package: str, runner: str) -> None:
+    if not _is_installed(package):
+        cure = _CURES.get(package, f"install it with: pip install {package}")
+        raise EngineError(f"engines.runner = {runner} needs the package {package}; {cure}")
 
 
 def _is_installed(package: str) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from brokers import Mosquitto
 
-from appliance.daemon import networks
 from appliance.demo.scene import PHOTOGRAPH, prepare
+from appliance.installed import networks
 from appliance.settings import DESK_DIRECTORY, Settings, from_table
 from engines.fetch import asset_path, ensure
 

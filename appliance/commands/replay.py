@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from appliance.daemon import networks
 from appliance.errors import ApplianceError
+from appliance.installed import networks
 from appliance.publish.recorder import Recorder, compare
 from appliance.recording import Session, open_session
 from appliance.replaying import replay

@@ -10,11 +10,12 @@ import numpy as np
 
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.avatar.compose import Avatar
-from appliance.daemon import build_tracker, networks
+from appliance.daemon import build_tracker
 from appliance.demo.clip import HEIGHT, VIDEO, WIDTH, ensure_clip
 from appliance.demo.score import CHANNELS, Score, roll_deg, score
 from appliance.demo.timeline import FPS
 from appliance.errors import ApplianceError
+from appliance.installed import networks
 from appliance.settings import DESK_DIRECTORY, Settings
 from appliance.values import AvatarState, Frame
 from engines.fetch import asset_path, ensure

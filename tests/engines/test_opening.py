@@ -7,7 +7,13 @@ import pytest
 
 from engines.errors import EngineError
 from engines.fetch import model_path
-from engines.opening import open_runner
+from engines.keys import Wanted
+from engines.networks import network
+from engines.opening import InUse, in_use, open_network, open_runner
+
+
+def wanted(folder: Path) -> Wanted:
+    return Wanted("int8", folder / "engines", folder / "calibration")
 
 
 def test_auto_is_openvino_where_it_is_installed(models: Path) -> None:
@@ -18,11 +24,21 @@ def test_auto_is_openvino_where_it_is_installed(models: Path) -> None:
 
 @pytest.mark.parametrize(
     ("runner", "message"),
-    [("tensorrt", "tensorrt is not in this version"), ("cuda", "must be one of auto, tensorrt, .*, got 'cuda'")],
+    [
+        ("tensorrt", r"engines\.runner = tensorrt needs the package tensorrt; it comes with JetPack"),
+        ("cuda", "must be one of auto, tensorrt, .*, got 'cuda'"),
+    ],
 )
-def test_a_runner_that_cannot_be_had_is_one_clear_line(models: Path, runner: str, message: str) -> None:
+def test_a_runner_that_cannot_be_had_is_one_clear_line(tmp_path: Path, runner: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        open_runner(model_path(models, "face_detector"), runner)
+        open_network(network("expression", tmp_path), runner, wanted(tmp_path))
+
+
+def test_a_machine_without_a_gpu_runs_fp32_on_the_processor(tmp_path: Path) -> None:
+    expression = network("expression", tmp_path)
+
+    assert in_use(expression, "auto", wanted(tmp_path)) == InUse("openvino", "fp32", "")
+    assert type(open_network(expression, "auto", wanted(tmp_path))).__name__ == "OpenVinoRunner"
 
 
 @pytest.mark.parametrize("runner", ["openvino", "onnxruntime"])

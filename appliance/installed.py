@@ -1,0 +1,68 @@
+"""Which networks these settings need, and what runs each."""
+
+from collections.abc import Iterator
+
+from appliance.face.expression_network import OWN_MODEL
+from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL
+from appliance.listening.viseme_network import MODEL as VISEME_MODEL
+from appliance.settings import Settings
+from appliance.values import Event
+from engines.keys import Wanted
+from engines.networks import network
+from engines.opening import InUse, in_use, open_network
+from engines.own import is_own_model
+from engines.runners import Runner
+
+_LARGEST_BATCH = 8
+
+
+def networks(settings: Settings) -> tuple[str, ...]:
+    """The third-party networks that these settings need: to be fetched."""
+    if not settings.camera:
+        return ()
+    if settings.engines.face == "task":
+        return ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
+    return ("face_detector", "face_landmarks")
+
+
+def every_network(settings: Settings) -> tuple[str, ...]:
+    """Every network that these settings need, ours included."""
+    names = networks(settings)
+    if settings.camera and settings.engines.face == "own":
+        names += (OWN_MODEL,)
+    if settings.microphone and is_own_model(VISEME_MODEL):
+        names += (VISEME_MODEL,)
+    return names
+
+
+def wanted_engines(settings: Settings) -> Wanted:
+    """What the settings ask of TensorRT's engines; their largest batch takes every face of every camera."""
+    faces = sum(camera.faces for camera in settings.camera)
+    return Wanted(
+        settings.engines.precision,
+        settings.storage.engines,
+        settings.storage.calibration,
+        max(_LARGEST_BATCH, faces),
+        settings.engines.optimisation_level,
+    )
+
+
+def opened(settings: Settings, name: str) -> Runner:
+    """Load one network; it must have been fetched, and on a GPU its engine been built."""
+    return open_network(network(name, settings.storage.models), settings.engines.runner, wanted_engines(settings))
+
+
+def running(settings: Settings) -> Iterator[tuple[str, InUse]]:
+    """What runs each network."""
+    wanted = wanted_engines(settings)
+    for name in every_network(settings):
+        yield name, in_use(network(name, settings.storage.models), settings.engines.runner, wanted)
+
+
+def fallbacks(settings: Settings) -> list[Event]:
+    """One event for each engine that is not in the precision that was asked for."""
+    return [
+        Event("engine_fallback", {"model": name, "precision": used.precision, "why": used.fallback})
+        for name, used in running(settings)
+        if used.fallback
+    ]

@@ -1,0 +1,75 @@
+"""Every network an engine can be built of, wherever it comes from: fetched, ours, or a file that somebody brings."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines import manifest
+from engines.errors import EngineError
+from engines.fetch import file_sha256, model_path
+from engines.manifest import MODELS, Shape
+from engines.own import is_own_model, own_model, own_model_path
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as its engine is built and verified from."""
+
+    name: str
+    onnx: Path
+    onnx_sha256: str
+    manifest_sha256: str  # empty where there is none
+    inputs: Mapping[str, Shape]  # batch first, the batch named
+    tolerance: Mapping[str, float]  # per output; empty where nothing says: then a share of the output's own spread
+    keep_fp16: tuple[str, ...] = ()  # what stays in 16 bits where the rest is in eight
+
+
+def network(name: str, models: Path) -> Network:
+    """Find a network by name, or by the path of an ONNX file; ``models`` is the folder of fetched ones."""
+    if name.endswith(".onnx"):
+        return brought(Path(name))
+    if is_own_model(name):
+        own = own_model(name)
+        kept = own.keep_fp16.nodes if own.keep_fp16 else ()
+        toml = MODELS / name / "own_model.toml"
+        return Network(
+            name, own_model_path(name), own.sha256, file_sha256(toml), own.inputs, own.tolerance, tuple(kept)
+        )
+    entry = manifest.find_network(name)
+    path = model_path(models, name)
+    file = "task_model.toml" if isinstance(entry, manifest.TaskModel) else "model.toml"
+    return Network(name, path, file_sha256(path), file_sha256(MODELS / name / file), entry.inputs, entry.tolerance)
+
+
+def brought(path: Path) -> Network:
+    """A network that is nothing but an ONNX file; its inputs are read from it."""
+    import google.protobuf.message  # type: ignore[import-untyped]  # protobuf ships no types
+    import onnx  # only here: the daemon's way to an engine needs no graph
+
+    try:
+        content = path.read_bytes()
+        model = onnx.load_model_from_string(content)
+    except OSError as error:
+        raise EngineError(f"the network {path} cannot be read: {error}") from None
+    except google.protobuf.message.DecodeError as error:
+        raise EngineError(f"{path} must be an ONNX file: {error}") from None
+    if not model.graph.node:
+        raise EngineError(f"{path} must be an ONNX file, and holds no operator")
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = {entry.name: _shape(entry, path) for entry in model.graph.input if entry.name not in constants}
+    return Network(path.stem, path, hashlib.sha256(content).hexdigest(), "", inputs, {})
+
+
+def _shape(entry: Any, path: Path) -> Shape:
+    """The shape of an input; only its first size, the batch, may be open."""
+    sizes = [size.dim_value or size.dim_param or "?" for size in entry.type.tensor_type.shape.dim]
+    takes_one = bool(sizes) and (isinstance(sizes[0], str) or sizes[0] == 1)
+    if not takes_one or not all(isinstance(size, int) for size in sizes[1:]):
+        shown = ", ".join(map(str, sizes))
+        raise EngineError(
+            f"{path}: input {entry.name} must have an open batch or one of 1, then fixed sizes, got [{shown}]; "
+            "export the network so"
+        )
+    return tuple(sizes) if isinstance(sizes[0], int) else ("batch", *sizes[1:])

@@ -1,0 +1,276 @@
+"""Runs a network on the GPU with TensorRT, 8.6 to 11.
+
+Nothing of TensorRT raises, and after a refusal it goes on with what it had before: each returned bool is looked at.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pycuda.driver as cuda
+import tensorrt as trt
+
+from engines.build import SHARED_PROFILES_SINCE, error_log, parse_version
+from engines.cuda_driver import CudaGraph, read_gpu
+from engines.errors import EngineError
+from engines.runners import Tensor, Tensors
+
+_ALIGNMENT = 256  # TensorRT's, of every tensor
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: it does not wait for the default stream
+_TYPES: Mapping[str, npt.DTypeLike] = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT64": np.int64,
+    "INT32": np.int32,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+class LoadedEngine:
+    """A plan on the GPU. Its runners share its weights; each has a stream and buffers of its own."""
+
+    def __init__(self, plan: bytes, name: str) -> None:
+        self.name = name
+        self.unified = read_gpu().integrated
+        self._log = error_log(trt)
+        with gpu_failures(f"loading {name}"):
+            cuda.init()
+            self._cuda = cuda.Device(0).retain_primary_context()  # the one that TensorRT's own runtime uses
+            with self.current():
+                self._runtime = trt.Runtime(self._log)
+                self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"TensorRT {trt.__version__} does not load the engine of {name}: {self._log.last()}; "
+                "build it again with: appliance engines build --again"
+            )
+        tensors = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        self.inputs = [one for one in tensors if self._engine.get_tensor_mode(one) == trt.TensorIOMode.INPUT]
+        self.outputs = [one for one in tensors if one not in self.inputs]
+        self.profiles = [self._batches(index) for index in range(self._engine.num_optimization_profiles)]
+        self._served: set[int] = set()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the GPU's context this thread's; a runner may be built by one thread and called by another."""
+        self._cuda.push()
+        try:
+            yield
+        finally:
+            cuda.Context.pop()
+
+    def sample_shape(self, tensor: str) -> tuple[int, ...]:
+        """The shape of an input without the batch."""
+        return tuple(self._engine.get_tensor_shape(tensor))[1:]
+
+    def dtype(self, tensor: str) -> npt.DTypeLike:
+        """The type of a tensor's elements."""
+        return _TYPES[self._engine.get_tensor_dtype(tensor).name]
+
+    def execution_context(self, profile: int, stream: cuda.Stream) -> Any:
+        """A context for one profile; ``EngineError`` where TensorRT would crash over it."""
+        self._reserve(profile)
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise EngineError(f"{self.name} needs more GPU memory than is free: {self._log.last()}; {_MEMORY_CURE}")
+        if context.active_optimization_profile != profile:
+            if not context.set_optimization_profile_async(profile, stream.handle):
+                raise self.refused(f"profile {profile}")
+            stream.synchronize()
+        if context.active_optimization_profile < 0:
+            raise self.refused(f"profile {profile} for one more context")
+        return context
+
+    def device_memory_bytes(self) -> int:
+        """What one context takes for activations."""
+        if hasattr(self._engine, "device_memory_size_v2"):
+            return int(self._engine.device_memory_size_v2)
+        return int(self._engine.device_memory_size)
+
+    def refused(self, what: str) -> EngineError:
+        """The error for a ``False`` of TensorRT's."""
+        return EngineError(
+            f"TensorRT refused {what} of {self.name}: {self._log.last()}; "
+            "build it again with: appliance engines build --again"
+        )
+
+    def _reserve(self, profile: int) -> None:
+        """Before 10, a second context on a profile ends the process, unless it is the only one and of one size."""
+        shareable = len(self.profiles) == 1 and self.profiles[0][0] == self.profiles[0][1]
+        if profile in self._served and not shareable and parse_version(trt.__version__) < SHARED_PROFILES_SINCE:
+            raise EngineError(
+                f"one profile of {self.name} serves one context on TensorRT {trt.__version__}: load the plan "
+                "once more, or build it for one batch size"
+            )
+        self._served.add(profile)
+
+    def _batches(self, profile: int) -> tuple[int, int]:
+        """Smallest and largest batch of a profile."""
+        smallest, _, largest = self._engine.get_tensor_profile_shape(self.inputs[0], profile)
+        return int(smallest[0]), int(largest[0])
+
+
+class Block:
+    """Memory that the processor and the GPU both reach: one piece where they share it, else pinned and a twin.
+
+    ``mapped`` memory needs no copies; the twin is filled by ``upload`` and emptied by ``download``.
+    """
+
+    def __init__(self, size: int, mapped: bool) -> None:
+        flags = cuda.host_alloc_flags.DEVICEMAP if mapped else 0
+        self.host = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+        self.host[:] = 0
+        self._twin = None if mapped else cuda.mem_alloc(size)
+        self.address = int(self.host.base.get_device_pointer()) if self._twin is None else int(self._twin)
+
+    def upload(self, size: int, stream: cuda.Stream) -> None:
+        """Copy the beginning to the GPU, in the stream's turn."""
+        if self._twin is not None:
+            cuda.memcpy_htod_async(self._twin, self.host[:size], stream)
+
+    def download(self, size: int, stream: cuda.Stream) -> None:
+        """Copy the beginning from the GPU, in the stream's turn."""
+        if self._twin is not None:
+            cuda.memcpy_dtoh_async(self.host[:size], self._twin, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One batch size, ready to launch: views of the host's side of its tensors, and the graph that does the rest."""
+
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    graph: CudaGraph
+
+
+class TensorRTRunner:
+    """One network with one stream: all memory taken, every batch size recorded as a graph, before the first frame.
+
+    Outputs are views: they hold until the next call. One thread calls at a time.
+    """
+
+    def __init__(self, engine: LoadedEngine) -> None:
+        self._engine = engine
+        largest = max(most for _, most in engine.profiles)
+        with engine.current(), gpu_failures(f"preparing {engine.name}"):
+            self._stream = cuda.Stream(_NON_BLOCKING)
+            contexts = [engine.execution_context(index, self._stream) for index in range(len(engine.profiles))]
+            shapes = self._shapes(contexts[-1], largest)
+            self._in = Block(_layout({name: shapes[name] for name in engine.inputs}, engine)[1], engine.unified)
+            self._out = Block(_layout({name: shapes[name] for name in engine.outputs}, engine)[1], engine.unified)
+            self._contexts = contexts  # a graph launches what lies in their memory
+            self._recorded = {
+                batch: self._record(context, batch)
+                for context, (smallest, most) in zip(contexts, engine.profiles, strict=True)
+                for batch in range(smallest, most + 1)
+            }
+        self._largest = largest
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Run the network once over the whole batch; more than the largest batch goes in parts."""
+        batch = len(next(iter(inputs.values())))
+        recorded = self._recorded.get(batch)
+        if recorded is None:
+            return self._in_parts(inputs, batch)
+        for name, view in recorded.inputs.items():
+            np.copyto(view, inputs[name], casting="no")
+        with self._engine.current(), gpu_failures(f"running {self._engine.name}"):
+            recorded.graph.launch()
+            self._stream.synchronize()
+        return recorded.outputs
+
+    def nodes(self, batch: int = 1) -> int:
+        """How many kernels and copies one call is."""
+        return self._recorded[batch].graph.nodes()
+
+    def close(self) -> None:
+        """Give the graphs' memory back; the rest goes with the object."""
+        with self._engine.current():
+            for recorded in self._recorded.values():
+                recorded.graph.close()
+
+    def _record(self, context: Any, batch: int) -> Recorded:
+        """Tell TensorRT one batch size and where its tensors lie, run it once, and write down copies and run."""
+        engine, shapes = self._engine, self._shapes(context, batch)
+        inputs, in_bytes = _layout({name: shapes[name] for name in engine.inputs}, engine)
+        outputs, out_bytes = _layout({name: shapes[name] for name in engine.outputs}, engine)
+        for block, places in ((self._in, inputs), (self._out, outputs)):
+            for name, place in places.items():
+                if not context.set_tensor_address(name, block.address + place.start):
+                    raise engine.refused(f"an address for {name}")
+        self._enqueue(context)  # whatever TensorRT takes late, it takes now
+        self._stream.synchronize()
+        graph = CudaGraph(self._stream.handle)
+        graph.begin()
+        self._in.upload(in_bytes, self._stream)
+        self._enqueue(context)
+        self._out.download(out_bytes, self._stream)
+        graph.end()
+        views = [
+            {name: block.host[place].view(engine.dtype(name)).reshape(shapes[name]) for name, place in places.items()}
+            for block, places in ((self._in, inputs), (self._out, outputs))
+        ]
+        return Recorded(views[0], views[1], graph)
+
+    def _enqueue(self, context: Any) -> None:
+        if not context.execute_async_v3(self._stream.handle):
+            raise self._engine.refused("a run")
+
+    def _shapes(self, context: Any, batch: int) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape at a batch size, which the context has afterwards."""
+        engine = self._engine
+        for name in engine.inputs:
+            if not context.set_input_shape(name, (batch, *engine.sample_shape(name))):
+                raise engine.refused(f"a batch of {batch}")
+        shapes = {name: tuple(context.get_tensor_shape(name)) for name in (*engine.inputs, *engine.outputs)}
+        for name, shape in shapes.items():
+            if min(shape, default=0) < 0:
+                raise EngineError(
+                    f"{engine.name}: the shape of {name} must follow from the inputs' shapes, got {shape}"
+                )
+        return shapes
+
+    def _in_parts(self, inputs: Tensors, batch: int) -> Tensors:
+        """A batch that no profile takes, in pieces that one does."""
+        pieces = []
+        for start in range(0, batch, self._largest):
+            piece = self({name: array[start : start + self._largest] for name, array in inputs.items()})
+            pieces.append({name: array.copy() for name, array in piece.items()})
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def open_plan(plan: bytes, name: str) -> TensorRTRunner:
+    """Load a plan and make it ready to run."""
+    return TensorRTRunner(LoadedEngine(plan, name))
+
+
+@contextmanager
+def gpu_failures(doing: str) -> Iterator[None]:
+    """What the driver says through pycuda, as an error with a cure."""
+    try:
+        yield
+    except cuda.MemoryError as error:
+        raise EngineError(f"{doing} needs more GPU memory than is free: {error}; {_MEMORY_CURE}") from None
+    except cuda.Error as error:
+        raise EngineError(
+            f"{doing} failed on the GPU: {error}; start the appliance again, and the machine if it stays"
+        ) from None
+
+
+_MEMORY_CURE = "stop what else runs, or set fewer camera.faces"
+
+
+def _layout(shapes: Mapping[str, Sequence[int]], engine: LoadedEngine) -> tuple[dict[str, slice], int]:
+    """Where each tensor lies in one block, and the block's size: one copy carries them all."""
+    places, end = {}, 0
+    for name, shape in shapes.items():
+        size = math.prod(shape) * np.dtype(engine.dtype(name)).itemsize
+        places[name] = slice(end, end + size)
+        end += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return places, end
