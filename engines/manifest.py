@@ -57,6 +57,21 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a network stays in 16 bits where the rest is in eight."""
+
+    nodes: tuple[str, ...]  # each named by its first output
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How ranges are taken from what a network was shown."""
+
+    method: str  # one of ``engines.ranges.METHODS``
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A third-party network that is converted to ONNX."""
 
@@ -68,6 +83,8 @@ class Model:
     preprocessing: Preprocessing
     outputs: Mapping[str, Shape]
     tolerance: Mapping[str, float]  # per output: mean absolute difference from FP32 that an engine may have
+    calibration: Calibration | None
+    keep_fp16: Kept | None  # None where eight bits do for all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,8 @@ class TaskModel:
     preprocessing: Preprocessing | None  # None where the input is no picture
     outputs: Mapping[str, Shape]
     tolerance: Mapping[str, float]
+    calibration: Calibration | None
+    keep_fp16: Kept | None
 
 
 @dataclass(frozen=True, slots=True)

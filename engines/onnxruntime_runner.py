@@ -13,17 +13,23 @@ FAILURES = (_STATE.Fail, _STATE.InvalidArgument, _STATE.InvalidGraph, _STATE.Inv
 
 
 class OnnxRuntimeRunner:
-    """One network. A batch does not pay on a CPU, so its samples run one after the other."""
+    """One network. A batch does not pay on a CPU, so its samples run one after the other.
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    Given as a file, or as the bytes of one. With ``exact`` nothing is fused: each operation runs as it is written.
+    """
+
+    def __init__(self, model: Path | bytes, threads: int = 1, exact: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if exact:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except FAILURES as error:
-            raise EngineError(f"ONNX Runtime cannot load {path}: {error}") from None
+            name = model if isinstance(model, Path) else "a network"
+            raise EngineError(f"ONNX Runtime cannot load {name}: {error}") from None
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Tensors) -> Tensors:

@@ -6,15 +6,7 @@ from pathlib import Path
 
 from engines.errors import EngineError
 from engines.fetch import file_sha256
-from engines.manifest import MODELS, Shape, read
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What of a network stays in 16 bits where the rest is in eight."""
-
-    nodes: tuple[str, ...]  # each named by its first output
-    why: str
+from engines.manifest import MODELS, Calibration, Kept, Shape, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +20,7 @@ class OwnModel:
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     tolerance: Mapping[str, float]  # per output: mean absolute difference from FP32 that an engine may have
+    calibration: Calibration | None
     keep_fp16: Kept | None  # None where eight bits do for all of it
 
 

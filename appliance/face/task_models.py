@@ -21,8 +21,10 @@ POINTS = (
     323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387,
     388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, *range(468, 478),
 )  # fmt: skip
-_NAMES = ("_neutral", *(name for name in BLENDSHAPES if name != "tongueOut"))
-_TARGETS = np.array([BLENDSHAPES.index(name) for name in _NAMES[1:]])
+NAMES = ("_neutral", *(name for name in BLENDSHAPES if name != "tongueOut"))
+"""What its outputs are called, in their order."""
+
+_TARGETS = np.array([BLENDSHAPES.index(name) for name in NAMES[1:]])
 
 
 def _seen(points_px: Float32) -> Float32:
@@ -41,7 +43,7 @@ TASK = ExpressionNetwork(
     points=len(POINTS),
     seen=_seen,
     picture=None,
-    columns=np.arange(1, len(_NAMES)),
+    columns=np.arange(1, len(NAMES)),
     targets=_TARGETS,
     reach=np.ones(len(_TARGETS), np.float32),
 )

@@ -1,0 +1,18 @@
+"""How the ranges of a network are chosen, unless somebody says otherwise."""
+
+from engines import manifest
+from engines.errors import EngineError
+from engines.own import is_own_model, own_model
+from engines.ranges import METHODS
+
+DEFAULT_METHOD = "mse"
+"""Where no manifest says."""
+
+
+def method_of(name: str) -> str:
+    """The method that a network's manifest names; ``EngineError`` if there is no such method."""
+    entry = own_model(name) if is_own_model(name) else manifest.find_network(name)
+    method = entry.calibration.method if entry.calibration else DEFAULT_METHOD
+    if method not in METHODS:
+        raise EngineError(f"{name}: calibration.method must be one of {', '.join(METHODS)}, got {method!r}")
+    return method
