@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from engines.errors import EngineError
+from engines.rewrites.branches import merge_gathers, stack_branches, ungroup
 from engines.rewrites.channels import widen_channels
 from engines.rewrites.constants import fold_constants, share_equal
 from engines.rewrites.depthwise import merge_depthwise
@@ -20,11 +21,15 @@ Rewrite = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 _ALWAYS: tuple[Rewrite, ...] = (fold_constants, share_equal, cancel_transposes, merge_reshapes, fold_padding)
 _DENSE: tuple[Rewrite, ...] = (*_ALWAYS, merge_depthwise)
+_FOLDED: tuple[Rewrite, ...] = (*_DENSE, fold_residuals, widen_channels)
+_STACKED: tuple[Rewrite, ...] = (stack_branches, merge_gathers, merge_reshapes)
 TARGETS: Mapping[str, tuple[Rewrite, ...]] = {
     "cpu": _ALWAYS,
     "gpu-dense": _DENSE,
-    "gpu-residual": (*_DENSE, fold_residuals, widen_channels),
-    "gpu": (*_DENSE, fold_residuals, widen_channels, pair_prelus),
+    "gpu-residual": _FOLDED,
+    "gpu": (*_FOLDED, pair_prelus),
+    "gpu-grouped": (*_FOLDED, *_STACKED, pair_prelus),
+    "gpu-blocks": (*_FOLDED, *_STACKED, ungroup),
 }
 
 

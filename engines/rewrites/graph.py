@@ -119,6 +119,14 @@ class Graph:
         for node in self.nodes:
             node.inputs = [old if name == new else name for name in node.inputs]
 
+    def has_cycle(self) -> bool:
+        """Whether something waits for itself."""
+        makers = {name: node for node in self.nodes for name in node.outputs}
+        waiting = {id(node): {id(makers[name]) for name in node.inputs if name in makers} for node in self.nodes}
+        while ready := {key for key, needs in waiting.items() if not needs}:
+            waiting = {key: needs - ready for key, needs in waiting.items() if key not in ready}
+        return bool(waiting)
+
     def closed(self) -> onnx.ModelProto:
         """The whole as a model."""
         nodes = self._sorted()

@@ -77,4 +77,10 @@ def merge_reshapes(model: onnx.ModelProto) -> onnx.ModelProto:
         size = graph.constants.get(node.inputs[1]) if first else None
         if first and first.op in ("Reshape", "Flatten") and size is not None and (size != 0).all():
             node.inputs[0] = first.inputs[0]
+    for node in list(graph.nodes):
+        before, after = graph.shape(node.inputs[0]) if node.inputs else (), graph.shape(node.output)
+        same = len(before) > 1 and None not in before[1:] and before[1:] == after[1:] and len(before) == len(after)
+        if node.op == "Reshape" and same and graph.producer(node.inputs[0]) and node.output not in graph.outputs:
+            graph.remove(node)
+            graph.replace(node.output, node.inputs[0])
     return graph.closed()
