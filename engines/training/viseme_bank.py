@@ -27,7 +27,7 @@ from appliance.listening.blocks import BLOCK_SAMPLES, RATE
 from appliance.values import Float32
 from engines.training import viseme_recordings
 from engines.training.viseme_align import Aligner, Example, align, example, sequence_of, train
-from engines.training.viseme_festival import KED, VOICES, FestivalVoice, labelled, read_aloud, read_wav
+from engines.training.viseme_festival import VOICES, FestivalVoice, labelled, read_aloud, read_wav
 from engines.training.viseme_music import SOUNDS, pieces
 from engines.training.viseme_phones import from_russian
 from engines.training.viseme_recordings import Opus, Recording
@@ -39,10 +39,9 @@ Prompt = tuple[str, str, Float32]
 BITS_PER_S = 24_000  # of the prompts
 FEWER_BITS_PER_S = 16_000  # of all else, as space is short
 PROMPTED = ("it Carlo", "ru IvrvoiceRU")
-VOICE_MINUTES = 6.0  # of each of festival's voices
-MUSIC_PIECES = 32  # of about a minute
+VOICE_MINUTES = 1.5  # of each of festival's voices
+MUSIC_PIECES = 60  # of about a minute
 UNSEEN_PROMPTS = 150
-HELD_OUT = ("cs ph", "ca ona")  # of festival's voices
 OPUS = Path("/usr/lib/x86_64-linux-gnu/libopus.so.0")
 _ROFF = re.compile(r"\\f[BIRP]|\\f\([A-Z]{2}|\\[&%/,:|^]|\\-|\\\(..|\\s[-+]?\d")
 _SENTENCE = re.compile(r"[^.!?:;()\[\]{}<>|/=_@#$%^*+~\"`\\\d]+[.!?,]")
@@ -151,7 +150,7 @@ def taught(examples: list[Example], espeak: Espeak, spoken: list[Prompt], minute
 def some_of(voice: FestivalVoice, texts_: list[str], chance: random.Random) -> Iterator[Spoken]:
     """So much of one of festival's voices as is wanted."""
     minutes = 0.0
-    for one in read_aloud(chance.sample(texts_, min(len(texts_), 250)), voice):
+    for one in read_aloud(chance.sample(texts_, min(len(texts_), 80)), voice):
         if len(one.samples) > RATE and minutes < VOICE_MINUTES:
             minutes += len(one.samples) / RATE / 60
             yield one
@@ -198,13 +197,11 @@ def main() -> None:
     examples = synthetic(kit, espeak, read, random.Random(2)) + [example(one) for one in by_hand]
     spoken = [*prompts(sounds, "it", "Carlo"), *prompts(sounds, "ru", "IvrvoiceRU")]
     network = taught(examples, espeak, spoken, arguments.minutes)
-    chance = random.Random(5)
-    voices = {voice.name: list(some_of(voice, read[voice.reads], chance)) for voice in VOICES}
-    held_out = [one for name in HELD_OUT for one in voices.pop(name)[:30]]
-    diphones = [one for some in voices.values() for one in some]
-    store(kit / "recordings.npz", [*aligned(network, espeak, spoken, _WORST), *by_hand, *diphones])
+    store(kit / "recordings.npz", [*aligned(network, espeak, spoken, _WORST), *by_hand])
     unseen = list(aligned(network, espeak, prompts(sounds, "fr", "June"), _WORST))[:UNSEEN_PROMPTS]
-    store(kit / "unseen.npz", [*unseen, *read_aloud(read["en"][:100], KED), *held_out])
+    chance = random.Random(5)
+    diphones = [one for voice in VOICES for one in some_of(voice, read[voice.reads], chance)]
+    store(kit / "unseen.npz", [*unseen, *diphones])
     store(kit / "music.npz", played(MUSIC_PIECES, arguments.instruments))
 
 

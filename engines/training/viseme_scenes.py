@@ -23,7 +23,6 @@ SCENE_HOPS = 1000
 _LANGUAGES = {"es": 5, "es-419": 2, "fr": 5, "de": 5, "it": 4, "pt-br": 4, "ru": 3, "nl": 4, "pl": 4}
 _ENGLISH = {"en-us": 8, "en": 3, "en-gb-x-rp": 2, "en-gb-scotland": 1, "en-gb-x-gbclan": 1, "en-us-nyc": 1, "en-029": 1}
 _KINDS = {"english": 30, "foreign": 12, "flite": 18, "recording": 40}
-_REAL = {"it Carlo": 3, "ru IvrvoiceRU": 3, "ru nsh": 3}  # people who read aloud count more than diphones
 _TEXTS_OF = {"es-419": "es"}
 _HELD = 24  # sentences of late, for babble
 _SILENT = 0.2  # of all scenes hold no voice
@@ -67,9 +66,7 @@ class Speakers:
         if kind == "flite":
             return self._flite_voice()
         if kind == "recording":
-            weights = [_REAL.get(speaker, 1) for speaker in self._recordings]
-            (speaker,) = self._chance.choices(list(self._recordings), weights)
-            return self.recorded(self._chance.choice(self._recordings[speaker]))
+            return self.recorded(self._chance.choice(self._recordings[self._chance.choice(list(self._recordings))]))
         voices = _ENGLISH if kind == "english" else _LANGUAGES
         return self._synthetic(self._chance.choices(list(voices), list(voices.values()))[0])
 
