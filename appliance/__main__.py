@@ -12,7 +12,7 @@ from types import ModuleType
 from appliance import __version__, settings
 from appliance.errors import ACTIONABLE
 
-COMMANDS = ("demo", "run", "check", "models", "calibrate", "monitor", "viewer", "record", "replay", "bench")
+COMMANDS = ("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "record", "replay", "bench")
 
 _BUG = 70  # EX_SOFTWARE of sysexits.h
 _INTERRUPTED = 130

@@ -40,7 +40,9 @@ class Choice:
 
 
 def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) -> Choice:
-    """The precision asked for, or FP16 where INT8 has no calibration or was refused."""
+    """The precision asked for, or FP16 where INT8 has no calibration, was refused, or is not for this network."""
+    if wanted.precision == "int8" and not network.eight_bits:
+        return choice_of(network, wanted, board, "fp16", None)
     ranges = find_ranges(network, wanted.calibration) if wanted.precision == "int8" else None
     if wanted.precision != "int8" or ranges is not None:
         first = choice_of(network, wanted, board, wanted.precision, ranges)
@@ -67,6 +69,13 @@ def choice_of(
         board=board,
     )
     return Choice(key, options, ranges, fallback)
+
+
+def keys_in_use(network: Network, wanted: Wanted, board: Board, store: Store) -> list[Key]:
+    """What must not be pruned: the engine that is loaded, and the refusal that made it the one."""
+    ranges = find_ranges(network, wanted.calibration) if wanted.precision == "int8" else None
+    first = [choice_of(network, wanted, board, "int8", ranges).key] if ranges else []
+    return [*first, choose_engine(network, wanted, board, store).key]
 
 
 def find_ranges(network: Network, calibration: Path) -> Ranges | None:

@@ -10,7 +10,7 @@ from engines import manifest
 from engines.errors import EngineError
 from engines.fetch import file_sha256, model_path
 from engines.manifest import MODELS, Shape
-from engines.own import is_own_model, own_model, own_model_path
+from engines.own import OwnModel, is_own_model, own_model, own_model_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Network:
     inputs: Mapping[str, Shape]  # batch first, the batch named
     tolerance: Mapping[str, float]  # per output; empty where nothing says: then a share of the output's own spread
     keep_fp16: tuple[str, ...] = ()  # what stays in 16 bits where the rest is in eight
+    eight_bits: bool = True  # False where a manifest says that eight bits do not do
 
 
 def network(name: str, models: Path) -> Network:
@@ -32,15 +33,25 @@ def network(name: str, models: Path) -> Network:
         return brought(Path(name))
     if is_own_model(name):
         own = own_model(name)
-        kept = own.keep_fp16.nodes if own.keep_fp16 else ()
-        toml = MODELS / name / "own_model.toml"
-        return Network(
-            name, own_model_path(name), own.sha256, file_sha256(toml), own.inputs, own.tolerance, tuple(kept)
-        )
+        return _network(own, own_model_path(name), own.sha256, MODELS / name / "own_model.toml")
     entry = manifest.find_network(name)
     path = model_path(models, name)
     file = "task_model.toml" if isinstance(entry, manifest.TaskModel) else "model.toml"
-    return Network(name, path, file_sha256(path), file_sha256(MODELS / name / file), entry.inputs, entry.tolerance)
+    return _network(entry, path, file_sha256(path), MODELS / name / file)
+
+
+def _network(entry: OwnModel | manifest.Model | manifest.TaskModel, onnx: Path, sha256: str, toml: Path) -> Network:
+    """A network whose manifest was read."""
+    return Network(
+        name=entry.name,
+        onnx=onnx,
+        onnx_sha256=sha256,
+        manifest_sha256=file_sha256(toml),
+        inputs=entry.inputs,
+        tolerance=entry.tolerance,
+        keep_fp16=entry.keep_fp16.nodes if entry.keep_fp16 else (),
+        eight_bits=entry.calibration is None or entry.calibration.method != manifest.NO_EIGHT_BITS,
+    )
 
 
 def brought(path: Path) -> Network:

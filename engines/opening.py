@@ -76,7 +76,8 @@ def in_use(network: Network, runner: str, wanted: Wanted) -> InUse:
 
 def this_board() -> Board:
     """What engines of this machine depend on; ``EngineError`` without TensorRT, a driver or a GPU."""
-    return read_board(str(library().module.__version__), read_gpu())
+    gpu = read_gpu()
+    return read_board(str(library().module.__version__), gpu)
 
 
 def open_runner(path: Path, runner: str = "auto", threads: int = 1) -> Runner:

@@ -14,6 +14,9 @@ METHODS = ("percentile", "entropy", "mse", "minmax")
 RANGES_COMMAND = "appliance calibrate ranges"
 Range = tuple[float, float]
 
+TARGET = "gpu-dense"
+"""The rewrites of the network whose tensors ranges belong to: those that eight bits are written into."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ranges:

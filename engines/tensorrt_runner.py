@@ -250,6 +250,18 @@ def open_plan(plan: bytes, name: str) -> TensorRTRunner:
     return TensorRTRunner(LoadedEngine(plan, name))
 
 
+def free_bytes() -> int:
+    """Memory of the GPU that nobody has taken."""
+    with gpu_failures("asking for free memory"):
+        cuda.init()
+        context = cuda.Device(0).retain_primary_context()
+        context.push()
+        try:
+            return int(cuda.mem_get_info()[0])
+        finally:
+            cuda.Context.pop()
+
+
 @contextmanager
 def gpu_failures(doing: str) -> Iterator[None]:
     """What the driver says through pycuda, as an error with a cure."""

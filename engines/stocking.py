@@ -1,0 +1,179 @@
+"""Fills the store: what is missing is prepared, built aside, held against the FP32 reference, and only then kept."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import onnx
+
+from engines.board import Board, available_memory_bytes, read_board
+from engines.build import Options, Tell, build_plan, flags_for, library, parse_version, workspace_bytes
+from engines.cuda_driver import read_gpu
+from engines.download import Say
+from engines.errors import EngineError
+from engines.half import to_fp16
+from engines.keys import Choice, Wanted, choice_of, choose_engine, find_held_out, find_ranges
+from engines.networks import Network
+from engines.opening import choose, open_runner
+from engines.quantize import quantize
+from engines.ranges import TARGET as RANGES_TARGET
+from engines.rewrites import for_target
+from engines.runners import Runner
+from engines.store import Record, Store, plan_name
+from engines.timing import median_ms
+from engines.verifying import Samples, Verdict, made_samples, read_samples, verify
+
+NO_HELD_OUT = "no held-out inputs to verify it on; record them with: appliance calibrate record"
+TARGETS = {"int8": RANGES_TARGET, "fp16": "gpu", "fp32": "gpu"}
+"""The rewrites of each precision."""
+
+
+Build = Callable[[bytes, str, Options, int, bytes, Tell], tuple[bytes, bytes]]
+"""ONNX, name, options, workspace in bytes, timing cache and who hears of phases; to a plan and a timing cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What building takes of this machine; a test brings what it has not."""
+
+    board: Board
+    available_bytes: Callable[[], int]  # memory that a build may take
+    build: Build
+    run_plan: Callable[[bytes, str], Runner]  # a plan and the name of its network
+    run_reference: Callable[[Path], Runner]  # an ONNX file, in FP32
+    time_ms: Callable[[Runner, Samples], float]  # the median of one sample
+
+
+def this_machine() -> Machine:
+    """Build and run here; ``EngineError`` without a driver, a GPU, TensorRT or pycuda."""
+    gpu, trt = read_gpu(), library()
+    choose("tensorrt")
+    from engines.tensorrt_runner import free_bytes, open_plan
+
+    available = available_memory_bytes if gpu.integrated else free_bytes
+    board = read_board(str(trt.module.__version__), gpu)
+    return Machine(board, available, partial(build_plan, trt), open_plan, open_runner, median_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The engine of one network that this machine will load."""
+
+    record: Record
+    fallback: str  # why it is not the precision that was asked for
+
+
+class Workshop:
+    """Makes the engines of one machine. One process works in a store at a time."""
+
+    def __init__(self, machine: Machine, store: Store, wanted: Wanted, say: Say, tell: Tell) -> None:
+        self._machine = machine
+        self._store = store
+        self._wanted = wanted
+        self._say = say
+        self._tell = tell
+
+    def ensure(self, network: Network, again: bool = False, tune: bool = False) -> Stock:
+        """Make the engine of a network present, verified; with ``again`` even if it is.
+
+        INT8 that misses its tolerance is refused for good and FP16 made instead; with ``tune`` so is INT8 that
+        is slower than FP16 here.
+        """
+        with self._store.locked(self._say):
+            self._reconsider(network, again)
+            while True:
+                choice = choose_engine(network, self._wanted, self._machine.board, self._store)
+                why = self._refusal(network, choice, again, tune)
+                if not why:
+                    break
+                if choice.key.precision != "int8":
+                    raise EngineError(
+                        f"the {choice.key.precision} engine of {network.name} {why}; the engine before it stays; "
+                        "choose another engines.precision"
+                    )
+                self._store.refuse(choice.key, why)
+            if choice.fallback:
+                self._say(f"{network.name}: fp16 in place of int8: {choice.fallback}")
+            return Stock(self._store.record(choice.key), choice.fallback)
+
+    def _reconsider(self, network: Network, again: bool) -> None:
+        """Forget a refusal whose cause is gone, or which the operator doubts."""
+        ranges = find_ranges(network, self._wanted.calibration) if self._wanted.precision == "int8" else None
+        if ranges is None:
+            return
+        key = choice_of(network, self._wanted, self._machine.board, "int8", ranges).key
+        recorded_since = find_held_out(network, self._wanted.calibration) is not None
+        if again or (recorded_since and self._store.refusal(key) == NO_HELD_OUT):
+            self._store.forget_refusal(key)
+
+    def _refusal(self, network: Network, choice: Choice, again: bool, tune: bool) -> str:
+        """Have the chosen engine there; return why it may not be used, or nothing."""
+        if again or not self._store.is_whole(choice.key):
+            if choice.key.precision == "int8" and find_held_out(network, self._wanted.calibration) is None:
+                return NO_HELD_OUT
+            verdict = self._make(network, choice)
+            if verdict.missed:
+                return f"misses its tolerance: {', '.join(verdict.missed)}"
+        if tune and choice.key.precision == "int8":
+            return self._slower(network, choice)
+        return ""
+
+    def _make(self, network: Network, choice: Choice) -> Verdict:
+        """Build, verify, and put into the store what holds."""
+        machine, key = self._machine, choice.key
+        self._say(f"building {network.name} in {key.precision} ({self._store.why_absent(key)})")
+        began_s = time.monotonic()
+        typed = flags_for(parse_version(key.board.tensorrt), key.precision).typed
+        prepared = prepare(network, choice, typed).SerializeToString()
+        workspace = workspace_bytes(machine.available_bytes())
+        cache = self._store.timing_cache(key.board)
+        plan, measured = machine.build(prepared, network.name, choice.options, workspace, cache, self._tell)
+        if measured:
+            self._store.keep_timing_cache(key.board, measured)
+        build_s = time.monotonic() - began_s
+        verdict, verified_on = self._verify(network, choice, plan)
+        if not verdict.missed:
+            sha256 = hashlib.sha256(plan).hexdigest()
+            record = Record(
+                key, plan_name(key, sha256), sha256, len(plan), time.time(), build_s, verified_on, verdict.errors
+            )
+            self._store.put(record, plan)
+        return verdict
+
+    def verify(self, network: Network) -> Verdict:
+        """Hold the engine that this machine will load against the reference once more."""
+        choice = choose_engine(network, self._wanted, self._machine.board, self._store)
+        return self._verify(network, choice, self._store.read(choice.key))[0]
+
+    def _verify(self, network: Network, choice: Choice, plan: bytes) -> tuple[Verdict, str]:
+        held_out = find_held_out(network, self._wanted.calibration)
+        samples = read_samples(held_out, network) if held_out else made_samples(network)
+        engine = self._machine.run_plan(plan, network.name)
+        reference = self._machine.run_reference(network.onnx)
+        verdict = verify(engine, reference, samples, network.tolerance, choice.options.largest_batch)
+        count = len(next(iter(samples.values())))
+        return verdict, f"{count} {'held-out' if held_out else 'made'} inputs"
+
+    def _slower(self, network: Network, choice: Choice) -> str:
+        """Whether INT8 loses against FP16 here, in words; FP16 is made for it where it is not there."""
+        half = choice_of(network, self._wanted, self._machine.board, "fp16", None)
+        if not self._store.is_whole(half.key) and (verdict := self._make(network, half)).missed:
+            self._say(f"{network.name}: fp16 misses its tolerance ({', '.join(verdict.missed)}): int8 it is")
+            return ""
+        samples = made_samples(network)
+        int8_ms, fp16_ms = (
+            self._machine.time_ms(self._machine.run_plan(self._store.read(key), network.name), samples)
+            for key in (choice.key, half.key)
+        )
+        self._say(f"{network.name}: int8 {int8_ms:.3f} ms, fp16 {fp16_ms:.3f} ms")
+        return f"slower than fp16: {int8_ms:.3f} against {fp16_ms:.3f} ms" if int8_ms >= fp16_ms else ""
+
+
+def prepare(network: Network, choice: Choice, typed: bool) -> onnx.ModelProto:
+    """The form of a network that is built: rewritten for a GPU, typed where types rule, ranges written into it."""
+    model = for_target(onnx.load(network.onnx), TARGETS[choice.key.precision])
+    model = to_fp16(model) if typed else model
+    return model if choice.ranges is None else quantize(model, choice.ranges.ranges, network.keep_fp16)

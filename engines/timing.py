@@ -1,0 +1,45 @@
+"""How long a network takes, from memory of the processor to memory of the processor."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.runners import Float32, Runner
+
+_WARM = 50
+_COUNT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The spread of many runs."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+def times(call: Callable[[], object], count: int = _COUNT) -> Times:
+    """Call so often, after some that do not count."""
+    for _ in range(min(_WARM, count)):
+        call()
+    taken_ms = np.empty(count)
+    for index in range(count):
+        began_ns = time.perf_counter_ns()
+        call()
+        taken_ms[index] = (time.perf_counter_ns() - began_ns) / 1e6
+    p50, p99 = np.percentile(taken_ms, (50, 99))
+    return Times(float(p50), float(p99))
+
+
+def batch_of(samples: Mapping[str, Float32], size: int) -> dict[str, Float32]:
+    """The samples, repeated to a batch of this size."""
+    count = len(next(iter(samples.values())))
+    return {name: np.ascontiguousarray(array[np.arange(size) % count]) for name, array in samples.items()}
+
+
+def median_ms(runner: Runner, samples: Mapping[str, Float32]) -> float:
+    """The median of one sample."""
+    one = batch_of(samples, 1)
+    return times(lambda: runner(one)).p50_ms
