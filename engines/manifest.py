@@ -21,6 +21,9 @@ else:
 MODELS = Path(__file__).parent / "models"
 Shape = tuple[int | str, ...]
 OUTSIDE = ("black", "edge")
+NO_EIGHT_BITS = "none"
+"""The calibration method of a network that eight bits break: it stays in 16, and nothing is filmed for it."""
+
 M = TypeVar("M")
 
 
@@ -68,7 +71,7 @@ class Kept:
 class Calibration:
     """How ranges are taken from what a network was shown."""
 
-    method: str  # one of ``engines.ranges.METHODS``
+    method: str  # one of ``engines.ranges.METHODS``, or ``NO_EIGHT_BITS``
 
 
 @dataclass(frozen=True, slots=True)
