@@ -41,16 +41,16 @@ class Choice:
 
 def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) -> Choice:
     """The precision asked for, or FP16 where INT8 has no calibration, was refused, or is not for this network."""
-    if wanted.precision == "int8" and not network.eight_bits:
+    if wanted.precision != "int8":
+        return choice_of(network, wanted, board, wanted.precision, None)
+    if not network.eight_bits:
         return choice_of(network, wanted, board, "fp16", None)
-    ranges = find_ranges(network, wanted.calibration) if wanted.precision == "int8" else None
-    if wanted.precision != "int8" or ranges is not None:
-        first = choice_of(network, wanted, board, wanted.precision, ranges)
-        refused = store.refusal(first.key)
-        if wanted.precision != "int8" or not refused:
-            return first
-        return choice_of(network, wanted, board, "fp16", None, refused)
-    return choice_of(network, wanted, board, "fp16", None, NO_RANGES)
+    ranges = find_ranges(network, wanted.calibration)
+    if ranges is None:
+        return choice_of(network, wanted, board, "fp16", None, NO_RANGES)
+    first = choice_of(network, wanted, board, "int8", ranges)
+    refused = store.refusal(first.key)
+    return choice_of(network, wanted, board, "fp16", None, refused) if refused else first
 
 
 def choice_of(

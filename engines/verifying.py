@@ -69,7 +69,7 @@ def read_samples(path: Path, network: Network) -> Samples:
     try:
         with np.load(path) as stored:
             samples = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise EngineError(f"the held-out inputs {path} cannot be read: {error}; {cure}") from None
     wanted = {name: tuple(shape[1:]) for name, shape in network.inputs.items()}
     found = {name: array.shape[1:] for name, array in samples.items() if array.dtype == np.float32 and len(array)}

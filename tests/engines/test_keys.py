@@ -1,0 +1,79 @@
+"""Which engine the daemon loads and the builder makes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from boards import ORIN, UPDATED
+
+from engines.keys import NO_RANGES, Wanted, choose_engine, keys_in_use
+from engines.networks import Network
+from engines.ranges import Ranges, write_ranges
+from engines.store import Store
+
+SMALL = Network("small", Path("small.onnx"), "a1b2", "", {"x": ("batch", 3)}, {"y": 0.1})
+RANGES = Ranges("small", "a1b2", "percentile", {"x": (0.0, 1.0)}, 64)
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    return Wanted("int8", tmp_path / "engines", tmp_path / "calibration")
+
+
+@pytest.fixture
+def calibrated(wanted: Wanted) -> Wanted:
+    (wanted.calibration / "small").mkdir(parents=True)
+    write_ranges(RANGES, wanted.calibration / "small/ranges.json")
+    return wanted
+
+
+def test_int8_with_ranges_is_int8(calibrated: Wanted) -> None:
+    choice = choose_engine(SMALL, calibrated, ORIN, Store(calibrated.engines))
+
+    assert (choice.key.precision, choice.fallback, choice.ranges) == ("int8", "", RANGES)
+    assert choice.key.calibration_sha256 == RANGES.sha256()
+
+
+def test_int8_without_ranges_is_fp16_and_says_so(wanted: Wanted) -> None:
+    choice = choose_engine(SMALL, wanted, ORIN, Store(wanted.engines))
+
+    assert (choice.key.precision, choice.fallback) == ("fp16", NO_RANGES)
+
+
+def test_a_network_that_eight_bits_break_is_fp16_without_a_word(calibrated: Wanted) -> None:
+    choice = choose_engine(replace(SMALL, eight_bits=False), calibrated, ORIN, Store(calibrated.engines))
+
+    assert (choice.key.precision, choice.fallback) == ("fp16", "")
+
+
+def test_int8_that_was_refused_is_fp16_and_says_why(calibrated: Wanted) -> None:
+    store = Store(calibrated.engines)
+    first = choose_engine(SMALL, calibrated, ORIN, store)
+    with store.locked(print):
+        store.refuse(first.key, "misses its tolerance")
+
+    choice = choose_engine(SMALL, calibrated, ORIN, store)
+
+    assert (choice.key.precision, choice.fallback, choice.ranges) == ("fp16", "misses its tolerance", None)
+    assert keys_in_use(SMALL, calibrated, ORIN, store) == [first.key, choice.key]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_other_precisions_do_not_depend_on_calibration(calibrated: Wanted, tmp_path: Path, precision: str) -> None:
+    with_ranges = replace(calibrated, precision=precision)
+    without = replace(with_ranges, calibration=tmp_path / "elsewhere")
+    store = Store(calibrated.engines)
+
+    assert choose_engine(SMALL, with_ranges, ORIN, store).key == choose_engine(SMALL, without, ORIN, store).key
+
+
+def test_the_key_carries_what_the_builder_is_told(calibrated: Wanted) -> None:
+    store = Store(calibrated.engines)
+
+    old = choose_engine(SMALL, calibrated, ORIN, store).key
+    new = choose_engine(SMALL, replace(calibrated, largest_batch=16, optimisation_level=5), UPDATED, store).key
+    fixed = choose_engine(replace(SMALL, inputs={"x": (1, 3)}), calibrated, ORIN, store).key
+
+    assert old.build == "batch 1 2..8; level 3; INT8 FP16; preparation 1"
+    assert new.build == "batch 1 2..16; level 5; STRONGLY_TYPED; preparation 1"
+    assert fixed.build.startswith("batch 1; ")
