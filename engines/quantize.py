@@ -7,6 +7,7 @@ one of NVIDIA's developer guide, "Working with Quantized Types"; ``wanted`` says
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from engines.rewrites.graph import Array, Graph, Node
 
 Range = tuple[float, float]  # lowest and highest value
 STEPS = 127  # on each side of zero
-SMALLEST_SCALE = 1e-7  # what 16 bits still tell from zero
+SMALLEST_SCALE = 1e-7
 _TYPED_SCALES = 19  # the first version of ONNX whose scales may be 16 bits wide
 
 
@@ -100,8 +101,9 @@ def _weights(graph: Graph, node: Node) -> str:
     return _pair(graph, node.inputs[1], _scale(reach, weights.dtype), axis=0)
 
 
-def _scale(reach: Array, dtype: np.dtype[np.generic]) -> Array:
-    return np.maximum(reach.astype(np.float64) / STEPS, SMALLEST_SCALE).astype(dtype)
+def _scale(reach: Array, dtype: np.dtype[np.floating[Any]]) -> Array:
+    smallest = max(SMALLEST_SCALE, float(np.finfo(dtype).tiny))  # below it, some processors divide by zero
+    return np.maximum(reach.astype(np.float64) / STEPS, smallest).astype(dtype)
 
 
 def _pair(graph: Graph, tensor: str, scale: Array, **axis: int) -> str:

@@ -26,6 +26,7 @@ _STACKED: tuple[Rewrite, ...] = (stack_branches, merge_gathers, merge_reshapes)
 TARGETS: Mapping[str, tuple[Rewrite, ...]] = {
     "cpu": _ALWAYS,
     "gpu-dense": _DENSE,
+    "gpu-stacked": (*_DENSE, *_STACKED),
     "gpu-residual": _FOLDED,
     "gpu": (*_FOLDED, pair_prelus),
     "gpu-grouped": (*_FOLDED, *_STACKED, pair_prelus),

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engines.rewrites import convolution
+from engines.rewrites.convolution import Convolution
 from engines.rewrites.graph import Array, Graph, Node
+from engines.rewrites.residual import added_channels
 
 _EACH_ALONE = ("Abs", "Cast", "Neg", "Relu", "Sigmoid", "Sqrt", "Add", "Sub", "Mul", "Div", "LessOrEqual")
 _REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin")
@@ -42,6 +44,7 @@ class Bundles:
             "Conv": self._convolve,
             "PRelu": self._rectify,
             "MaxPool": self._pool,
+            "Pad": self._widen,
             "Gather": self._gather,
             "GridSample": self._sample,
             "MatMul": self._multiply,
@@ -206,6 +209,20 @@ class Bundles:
         bundle = self._beside(self._tensors(nodes, 0))
         return self._add("MaxPool", [bundle.name], f"{nodes[0].output}_all", **nodes[0].attributes), True
 
+    def _widen(self, nodes: list[Node]) -> tuple[str, bool]:
+        """Channels of zeros after each branch's own: a 1 x 1 convolution that copies what there is."""
+        more = {added_channels(self._graph, node) for node in nodes}
+        bundle = self._beside(self._tensors(nodes, 0))
+        if len(more) > 1 or 0 in more or bundle.is_ragged:
+            raise UnlikeError
+        channels = bundle.rows[0]
+        copy = np.eye(channels + more.pop(), channels, dtype=np.float32)[:, :, None, None]
+        weights = np.tile(copy, (bundle.size, 1, 1, 1))
+        layer = Convolution(weights, np.zeros(len(weights)), bundle.size, (1, 1), (0,) * 4, (1, 1))
+        name = self._add("Conv", [bundle.name], f"{nodes[0].output}_all")
+        convolution.write(self._graph, self._graph.nodes[-1], layer)
+        return name, True
+
     def _rectify(self, nodes: list[Node]) -> tuple[str, bool]:
         bundle = self._beside(self._tensors(nodes, 0))
         slopes, channels = self._constants(nodes, 1), max(bundle.rows)
@@ -228,9 +245,9 @@ class Bundles:
         weights = np.concatenate([_padded(layer.weights, width) for layer in layers])
         bias = np.concatenate([_padded(layer.bias, width) for layer in layers])
         name = self._add("Conv", [source], f"{nodes[0].output}_all")
-        node = self._graph.producer(name)
-        assert node is not None  # it was added above
-        convolution.write(self._graph, node, replace(layers[0], weights=weights, bias=bias, group=group))
+        convolution.write(
+            self._graph, self._graph.nodes[-1], replace(layers[0], weights=weights, bias=bias, group=group)
+        )
         return name, True
 
     def _groups(self, tensors: tuple[str, ...], group: int) -> tuple[str, int]:

@@ -67,14 +67,13 @@ def test_fetched_networks_give_the_same_in_every_form(
     assert_equal(model, for_target(model, target), {"image": image})
 
 
-def test_the_gpu_form_of_the_face_networks_has_few_nodes(models: Path) -> None:
-    counts = {
-        name: sum(count_nodes(for_target(fetched_model(models, name), "gpu")).values())
-        for name in ("face_detector", "face_landmarks")
-    }
+def test_the_forms_for_a_gpu_have_few_nodes(models: Path) -> None:
+    detector, landmarks = (fetched_model(models, name) for name in ("face_detector", "face_landmarks"))
 
-    assert counts["face_detector"] <= 54  # 96 as converted
-    assert counts["face_landmarks"] <= 308  # 454 as converted
+    assert sum(count_nodes(for_target(detector, "gpu")).values()) <= 54  # 96 as converted
+    assert sum(count_nodes(for_target(landmarks, "gpu")).values()) <= 308  # 454 as converted
+    assert sum(count_nodes(for_target(landmarks, "gpu-stacked")).values()) <= 169
+    assert sum(count_nodes(for_target(landmarks, "gpu-grouped")).values()) <= 142
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -319,6 +318,20 @@ def test_what_is_computed_twice_is_computed_once() -> None:
     after = share_equal(model)
 
     assert count_nodes(after) == {"Neg": 1, "Relu": 1, "Add": 1, "Identity": 1}
+    assert_equal(model, after)
+
+
+def test_channels_of_zeros_are_added_in_each_branch() -> None:
+    graph = SmallGraph()
+    heads = []
+    for _ in range(2):
+        seen = graph.node("Relu", graph.convolve("picture", [6, 4, 3, 3]))
+        heads.append(graph.node("Add", graph.pad(seen, [0] * 4, [0, 2, 0, 0]), graph.convolve(seen, [8, 6, 1, 1])))
+    model = graph.close(graph.node("Concat", *heads, axis=1), ["batch", 16, 7, 6])
+
+    after = stack_branches(model)
+
+    assert "Pad" not in count_nodes(after)
     assert_equal(model, after)
 
 
