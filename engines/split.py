@@ -6,6 +6,7 @@ import onnx
 from onnx import helper
 
 from engines.errors import EngineError
+from engines.rewrites.graph import refuse_control_flow
 
 
 def split(model: onnx.ModelProto, cuts: Sequence[Sequence[str]]) -> list[onnx.ModelProto]:
@@ -15,6 +16,8 @@ def split(model: onnx.ModelProto, cuts: Sequence[Sequence[str]]) -> list[onnx.Mo
     needs of the network's inputs and of earlier cuts. Constants that several stages need go into each. A group
     that does not separate what comes before it from what comes after is an ``EngineError`` that names it.
     """
+    for node in model.graph.node:
+        refuse_control_flow(node)
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     makers = {name: index for index, node in enumerate(model.graph.node) for name in node.output if name}
     left = set(range(len(model.graph.node)))

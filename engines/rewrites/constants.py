@@ -15,12 +15,18 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     while again:
         again = False
         for node in graph.nodes:
-            if node.inputs and not node.domain and all(name in graph.constants for name in node.inputs if name):
+            if _is_known(graph, node):
                 graph.constants |= _values(graph, node, opsets)
                 graph.remove(node)
                 again = True
     _drop_identities(graph)
     return graph.closed()
+
+
+def _is_known(graph: Graph, node: Node) -> bool:
+    known = bool(node.inputs) and all(name in graph.constants for name in node.inputs if name)
+    kept = node.op in ("QuantizeLinear", "DequantizeLinear") or set(node.outputs) & set(graph.outputs)
+    return known and not node.domain and not kept
 
 
 def _values(graph: Graph, node: Node, opsets: list[onnx.OperatorSetIdProto]) -> dict[str, Array]:

@@ -160,13 +160,18 @@ class Graph:
         return list(done.values())
 
 
-def _read(node: onnx.NodeProto) -> Node:
+def refuse_control_flow(node: onnx.NodeProto) -> None:
+    """Raise ``EngineError`` if a node has graphs inside, whose tensors are not among its inputs."""
     for item in node.attribute:
         if item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
             raise EngineError(
                 f"operation {node.op_type} ({node.output[0]}) has a graph inside, which is not known here;"
                 " export the network without control flow"
             )
+
+
+def _read(node: onnx.NodeProto) -> Node:
+    refuse_control_flow(node)
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     return Node(node.op_type, list(node.input), list(node.output), attributes, node.name, node.domain)
 

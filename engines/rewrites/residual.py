@@ -65,7 +65,7 @@ def _zero_padding(graph: Graph, node: Node) -> Array | None:
     """How many zeros a node puts before and after each axis; ``None`` if it does anything else."""
     if node.op != "Pad" or node.attributes.get("mode", b"constant") != b"constant":
         return None
-    if len(node.inputs) > 3 or any(name not in graph.constants for name in node.inputs[1:] if name):
+    if not 2 <= len(node.inputs) <= 3 or any(name not in graph.constants for name in node.inputs[1:] if name):
         return None
     if len(node.inputs) == 3 and node.inputs[2] and graph.constants[node.inputs[2]].any():
         return None

@@ -463,3 +463,17 @@ def test_one_choice_of_rows_does_the_work_of_two() -> None:
 
     assert count_nodes(after)["Gather"] == 1
     assert_equal(model, after)
+
+
+def test_weights_in_eight_bits_stay_in_eight_bits() -> None:
+    graph = SmallGraph()
+    weights = graph.constant(graph.random.integers(-127, 128, [4, 4, 3, 3]), np.int8)
+    scale, zero = graph.constant(0.01), graph.constant(0, np.int8)
+    model = graph.close(
+        graph.node("Conv", "picture", graph.node("DequantizeLinear", weights, scale, zero)), ["batch", 4, 7, 6]
+    )
+
+    after = fold_constants(model)
+
+    assert count_nodes(after)["DequantizeLinear"] == 1
+    assert_equal(model, after)

@@ -109,3 +109,18 @@ def test_a_cut_with_nothing_after_it_is_named() -> None:
 def test_cuts_in_the_wrong_order_are_named() -> None:
     with pytest.raises(EngineError, match="at prelu_1 there is none before"):
         split(residual_network(), [["prelu_5"], ["prelu_1"]])
+
+
+def test_control_flow_is_refused_by_name() -> None:
+    branch = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["picture"], ["same"])],
+        "branch",
+        [],
+        [onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, None)],
+    )
+    graph = SmallGraph()
+    chosen = graph.node("If", graph.constant(True, np.bool_), then_branch=branch, else_branch=branch)
+    model = graph.close(graph.node("Neg", chosen), ["batch", 4, 9, 8])
+
+    with pytest.raises(EngineError, match="operation If"):
+        split(model, [[chosen]])
