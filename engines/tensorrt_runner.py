@@ -4,9 +4,9 @@ Nothing of TensorRT raises, and after a refusal it goes on with what it had befo
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,24 @@ _TYPES: Mapping[str, npt.DTypeLike] = {
 }
 
 
+class OnGpu:
+    """Makes the GPU's context this thread's, and what the driver says an ``EngineError``. It may be used again."""
+
+    def __init__(self, context: Any, doing: str) -> None:
+        self._context = context
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        self._context.push()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        cuda.Context.pop()
+        if isinstance(error, cuda.Error):
+            raise _gpu_error(error, self._doing) from None
+
+
 class LoadedEngine:
     """A plan on the GPU. Its runners share its weights; each has a stream and buffers of its own."""
 
@@ -39,12 +57,10 @@ class LoadedEngine:
         self.name = name
         self.unified = read_gpu().integrated
         self._log = error_log(trt)
-        with gpu_failures(f"loading {name}"):
-            cuda.init()
-            self._cuda = cuda.Device(0).retain_primary_context()  # the one that TensorRT's own runtime uses
-            with self.current():
-                self._runtime = trt.Runtime(self._log)
-                self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self._context = _primary_context(f"loading {name}")
+        with self.on_gpu("loading"):
+            self._runtime = trt.Runtime(self._log)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
                 f"TensorRT {trt.__version__} does not load the engine of {name}: {self._log.last()}; "
@@ -56,14 +72,9 @@ class LoadedEngine:
         self.profiles = [self._batches(index) for index in range(self._engine.num_optimization_profiles)]
         self._served: set[int] = set()
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make the GPU's context this thread's; a runner may be built by one thread and called by another."""
-        self._cuda.push()
-        try:
-            yield
-        finally:
-            cuda.Context.pop()
+    def on_gpu(self, doing: str) -> "OnGpu":
+        """What every use of the GPU stands in; a runner may be built by one thread and called by another."""
+        return OnGpu(self._context, f"{doing} {self.name}")
 
     def sample_shape(self, tensor: str) -> tuple[int, ...]:
         """The shape of an input without the batch."""
@@ -158,7 +169,8 @@ class TensorRTRunner:
     def __init__(self, engine: LoadedEngine) -> None:
         self._engine = engine
         largest = max(most for _, most in engine.profiles)
-        with engine.current(), gpu_failures(f"preparing {engine.name}"):
+        self._running = engine.on_gpu("running")
+        with engine.on_gpu("preparing"):
             self._stream = cuda.Stream(_NON_BLOCKING)
             contexts = [engine.execution_context(index, self._stream) for index in range(len(engine.profiles))]
             shapes = self._shapes(contexts[-1], largest)
@@ -180,10 +192,20 @@ class TensorRTRunner:
             return self._in_parts(inputs, batch)
         for name, view in recorded.inputs.items():
             np.copyto(view, inputs[name], casting="no")
-        with self._engine.current(), gpu_failures(f"running {self._engine.name}"):
+        with self._running:
             recorded.graph.launch()
             self._stream.synchronize()
         return recorded.outputs
+
+    def launch(self, batch: int) -> None:
+        """Begin a run on what lies in the buffers, and do not wait."""
+        with self._running:
+            self._recorded[batch].graph.launch()
+
+    def wait(self) -> None:
+        """Wait for everything that was launched."""
+        with self._running:
+            self._stream.synchronize()
 
     def nodes(self, batch: int = 1) -> int:
         """How many kernels and copies one call is."""
@@ -191,7 +213,7 @@ class TensorRTRunner:
 
     def close(self) -> None:
         """Give the graphs' memory back; the rest goes with the object."""
-        with self._engine.current():
+        with self._engine.on_gpu("closing"):
             for recorded in self._recorded.values():
                 recorded.graph.close()
 
@@ -252,27 +274,25 @@ def open_plan(plan: bytes, name: str) -> TensorRTRunner:
 
 def free_bytes() -> int:
     """Memory of the GPU that nobody has taken."""
-    with gpu_failures("asking for free memory"):
-        cuda.init()
-        context = cuda.Device(0).retain_primary_context()
-        context.push()
-        try:
-            return int(cuda.mem_get_info()[0])
-        finally:
-            cuda.Context.pop()
+    doing = "asking for free memory"
+    with OnGpu(_primary_context(doing), doing):
+        return int(cuda.mem_get_info()[0])
 
 
-@contextmanager
-def gpu_failures(doing: str) -> Iterator[None]:
-    """What the driver says through pycuda, as an error with a cure."""
+def _primary_context(doing: str) -> Any:
+    """The context that TensorRT's own runtime uses."""
     try:
-        yield
-    except cuda.MemoryError as error:
-        raise EngineError(f"{doing} needs more GPU memory than is free: {error}; {_MEMORY_CURE}") from None
+        cuda.init()
+        return cuda.Device(0).retain_primary_context()
     except cuda.Error as error:
-        raise EngineError(
-            f"{doing} failed on the GPU: {error}; start the appliance again, and the machine if it stays"
-        ) from None
+        raise _gpu_error(error, doing) from None
+
+
+def _gpu_error(error: Exception, doing: str) -> EngineError:
+    """What the driver says through pycuda, with a cure."""
+    if isinstance(error, cuda.MemoryError):
+        return EngineError(f"{doing} needs more GPU memory than is free: {error}; {_MEMORY_CURE}")
+    return EngineError(f"{doing} failed on the GPU: {error}; start the appliance again, and the machine if it stays")
 
 
 _MEMORY_CURE = "stop what else runs, or set fewer camera.faces"

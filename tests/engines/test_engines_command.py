@@ -5,8 +5,10 @@ The driver is a small library compiled here; the builder is TensorRT for RTX, wh
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,11 +47,19 @@ class Bench:
         self.store = Store(folder / "storage/engines")
 
     def run(self, *words: str, limit: str = "") -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-W", "ignore", "-m", "appliance", "engines", *words]
-        command += ["--set", f"storage.directory={self.folder / 'storage'}"]
-        environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder), "PYTHONPATH": str(self.folder / "site")}
+        command, environment = self.command(words)
         shell = ["bash", "-c", f'{limit} exec "$@"', "bash", *command]
         return subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        command, environment = self.command(words)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+
+    def command(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        command = [sys.executable, "-W", "ignore", "-m", "appliance", "engines", *words]
+        command += ["--set", f"storage.directory={self.folder / 'storage'}"]
+        environment = {"LD_LIBRARY_PATH": str(self.folder), "PYTHONPATH": str(self.folder / "site")}
+        return command, {**os.environ, **environment}
 
     def onnx(self, name: str = "mine", operator: str = "Relu", *shape: int | str) -> str:
         inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape or ("batch", 3))]
@@ -192,6 +202,33 @@ def test_a_full_disk_is_one_line_and_leaves_the_engine_that_was_there(bench: Ben
 
     assert "must have room for" in said
     assert sorted(file.name for file in (bench.folder / "storage/engines").iterdir()) == before
+
+
+STUCK = """
+import ctypes
+def Builder(log):
+    print("building", flush=True)
+    ctypes.PyDLL(None).sleep(60)  # as TensorRT does: the process hears nothing meanwhile
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_in_mid_build_ends_it_at_once_and_leaves_no_debris(bench: Bench, number: signal.Signals) -> None:
+    path = bench.onnx()
+    put(bench.store, replace(engine_key(path), board=replace(HERE, tensorrt="10.3.0")), b"the last good engine")
+    before = sorted(file.name for file in (bench.folder / "storage/engines").iterdir())
+    with (bench.folder / "site/tensorrt.py").open("a") as module:
+        module.write(STUCK)
+
+    building = bench.start("build", path, "--set", "engines.precision=fp16")
+    assert building.stdout is not None
+    assert building.stdout.readline() == "building\n"
+    building.send_signal(number)
+
+    assert building.wait(10) == -number
+    assert sorted(file.name for file in (bench.folder / "storage/engines").iterdir()) == before
+    with bench.store.locked(lambda _: pytest.fail("the lock is still held")):
+        pass
 
 
 def test_pruning_says_what_went(bench: Bench) -> None:

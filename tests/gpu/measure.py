@@ -1,0 +1,239 @@
+"""Measures TensorRT engines on this machine's GPU: python tests/gpu/measure.py WHAT... [--folder DIR] [--minutes M]
+
+What: ``resnet`` (the shape of ResNet-18, INT8 beside FP16 and FP32), ``networks`` (every network of the appliance),
+``chain`` (crop, landmarks, expression, viseme on a 1280 x 720 picture), ``soak`` (memory over many frames).
+Each prints lines of JSON. ``--folder`` keeps engines and timing caches from run to run.
+"""
+
+import argparse
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import graphs
+import numpy as np
+
+from engines.keys import Wanted
+from engines.networks import Network, network
+from engines.ranges import write_ranges
+from engines.stocking import Workshop, this_machine
+from engines.store import Key, Store
+from engines.tensorrt_runner import LoadedEngine, TensorRTRunner, free_bytes
+from engines.timing import batch_of, times
+from engines.verifying import made_samples
+
+FRAMES = 10_000
+OURS = ("face_detector", "face_landmarks", "expression", "viseme")
+
+
+def say(name: str, **figures: object) -> None:
+    print(name, json.dumps(figures, default=lambda value: round(float(value), 4)), flush=True)
+
+
+def shop(folder: Path, precision: str, largest_batch: int = 8) -> Workshop:
+    wanted = Wanted(precision, folder / "engines", folder / "calibration", largest_batch)
+    return Workshop(this_machine(), Store(wanted.engines), wanted, lambda line: print("#", line, flush=True), quiet)
+
+
+def quiet(_phase: str) -> None:
+    """Phases would fill the page."""
+
+
+def calibrated(one: Network, folder: Path) -> None:
+    """Ranges of pictures by a formula, and others to verify on."""
+    from calibration.activations import ranges_of, spreads
+
+    found, calls = spreads(one, [{"input": graphs.pictures(8, 224, seed)} for seed in range(8)])
+    place = folder / "calibration" / one.name
+    place.mkdir(parents=True, exist_ok=True)
+    write_ranges(ranges_of(one, found, "minmax", calls), place / "ranges.json")
+    np.savez(place / "held_out.npz", input=graphs.pictures(16, 224, 99))
+
+
+def loaded(folder: Path, key: Key) -> tuple[LoadedEngine, TensorRTRunner, dict[str, float]]:
+    """An engine with one runner, and what the two take."""
+    plan = Store(folder / "engines").read(key)
+    before, began_s = free_bytes(), time.monotonic()
+    engine = LoadedEngine(plan, key.model)
+    middle = free_bytes()
+    load_s = time.monotonic() - began_s
+    runner = TensorRTRunner(engine)
+    memory = {"engine_mb": (before - middle) / 1e6, "runner_mb": (middle - free_bytes()) / 1e6}
+    return engine, runner, {"plan_mb": len(plan) / 1e6, "load_s": load_s, **memory}
+
+
+def resnet(folder: Path, minutes: float) -> None:
+    path = graphs.resnet18(folder / "resnet18.onnx")
+    one = replace(network(str(path), folder), tolerance={"output": 0.5})
+    calibrated(one, folder)
+    for precision in ("fp32", "fp16", "int8"):
+        workshop = shop(folder, precision, 16)
+        stock = workshop.ensure(one)
+        began_s = time.monotonic()
+        workshop.ensure(one, again=True)
+        again_s = time.monotonic() - began_s
+        _, runner, figures = loaded(folder, stock.record.key)
+        images = graphs.pictures(16, 224, 5)
+        first = {"input": images[:1].copy()}
+        p1, p16 = times(partial(runner, first), FRAMES), times(partial(runner, {"input": images}))
+        figures |= {
+            "p50_ms": p1.p50_ms,
+            "p99_ms": p1.p99_ms,
+            "p99/p50": p1.p99_ms / p1.p50_ms,
+            "batch 16 p50_ms": p16.p50_ms,
+        }
+        figures |= {
+            "batch 16/1": p16.p50_ms / p1.p50_ms,
+            "nodes": runner.nodes(),
+            "error": stock.record.errors["output"],
+        }
+        figures |= {"build_s": stock.record.build_s, "build and verify again, s": again_s}
+        say(f"resnet18 {stock.record.key.precision}", **figures)
+        overhead(runner, first)
+    contexts(one, folder)
+
+
+def overhead(runner: TensorRTRunner, given: dict[str, np.ndarray]) -> None:
+    """The runner beside a bare replay with the same copies: the upload is in the graph, the host's copy beside it."""
+    pinned = np.empty_like(given["input"])
+
+    def bare() -> None:
+        np.copyto(pinned, given["input"])
+        runner.launch(1)
+        runner.wait()
+
+    replay, whole = times(bare, 3000), times(lambda: runner(given), 3000)
+    say("runner over bare replay", bare_ms=replay.p50_ms, runner_ms=whole.p50_ms, ratio=whole.p50_ms / replay.p50_ms)
+
+
+def contexts(one: Network, folder: Path) -> None:
+    """Frames a second of one engine through 1, 2 and 4 runners, each with a thread of its own."""
+    workshop = shop(folder, "int8", 1)
+    engine, first, _ = loaded(folder, workshop.ensure(one).record.key)
+    runners = [first, *(TensorRTRunner(engine) for _ in range(3))]
+    rates = {count: rate(runners[:count]) for count in (1, 2, 4)}
+    say(
+        "frames a second by contexts",
+        **{str(count): value for count, value in rates.items()},
+        ratio=rates[4] / rates[1],
+    )
+
+
+def rate(runners: list[TensorRTRunner], frames: int = 4000) -> float:
+    def work(runner: TensorRTRunner) -> None:
+        for _ in range(frames):
+            runner.launch(1)
+        runner.wait()
+
+    for runner in runners:
+        work(runner)
+    threads = [threading.Thread(target=work, args=(runner,)) for runner in runners]
+    began_s = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(runners) * frames / (time.monotonic() - began_s)
+
+
+def networks(folder: Path, minutes: float) -> None:
+    """Every network of the appliance in FP16 and INT8: errors, times, kernels."""
+    for name in OURS:
+        one = network(name, folder / "models")
+        for precision in ("fp16", "int8"):
+            workshop = shop(folder, precision)
+            stock = workshop.ensure(one, tune=True)
+            _, runner, figures = loaded(folder, stock.record.key)
+            for batch in (1, 8):
+                given = batch_of(made_samples(one), batch)
+                figures |= {
+                    f"batch {batch} {key}": value for key, value in asdict(times(partial(runner, given))).items()
+                }
+            say(
+                f"{name} asked {precision}, got {stock.record.key.precision}",
+                **figures,
+                nodes=runner.nodes(),
+                build_s=stock.record.build_s,
+                errors=dict(stock.record.errors),
+                on=stock.record.verified_on,
+                fallback=stock.fallback,
+            )
+
+
+def chain(folder: Path, minutes: float) -> None:
+    """One frame's way through our own networks, Python included."""
+    step = chain_step(folder)
+    for name, call in step.items():
+        say(f"chain {name}", **asdict(times(call, 2000)))
+
+
+def chain_step(folder: Path) -> dict[str, Callable[[], object]]:
+    import cv2
+
+    from appliance.face.detector import Detector
+    from appliance.face.expression_network import OWN_MODEL, Look, NetworkExpressionReader, own_network
+    from appliance.face.landmarks import LandmarkReader
+    from appliance.face.regions import region_from_detection
+    from appliance.installed import opened
+    from appliance.listening.viseme_network import MODEL, VisemeNetwork
+    from appliance.settings import from_table
+    from engines.own import own_model
+
+    settings = from_table({"storage": {"directory": str(folder)}, "engines": {"runner": "tensorrt"}})
+    photograph = cv2.imread(str(folder / "models/sources/astronaut.png"))
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    picture[100:612, 380:892] = photograph
+    detections = Detector(opened(settings, "face_detector")).find(picture)
+    region = region_from_detection(detections[0])
+    reader = LandmarkReader(opened(settings, "face_landmarks"))
+    expressions = NetworkExpressionReader(opened(settings, OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
+    visemes = VisemeNetwork(opened(settings, MODEL), own_model(MODEL).inputs)
+    points = reader.read([(picture, region)])[0].points_px
+    samples = np.zeros(160, np.float32)
+
+    def frame() -> None:
+        expressions.read_all([Look(reader.read([(picture, region)])[0].points_px, picture, 65.0)])
+
+    return {
+        "landmarks with crop": lambda: reader.read([(picture, region)]),
+        "expression": lambda: expressions.read_all([Look(points, picture, 65.0)]),
+        "viseme": lambda: visemes.name(samples),
+        "frame: crop, landmarks, expression": frame,
+    }
+
+
+def soak(folder: Path, minutes: float) -> None:
+    """Memory of the GPU and of this process while frames go through."""
+    frame = chain_step(folder)["frame: crop, landmarks, expression"]
+    for _ in range(2000):
+        frame()
+    before, host, frames = free_bytes(), resident_mb(), 0
+    ends_s = time.monotonic() + 60 * minutes
+    while time.monotonic() < ends_s:
+        frame()
+        frames += 1
+    say("soak", minutes=minutes, frames=frames, gpu_mb=(before - free_bytes()) / 1e6, host_mb=resident_mb() - host)
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"resnet": resnet, "networks": networks, "chain": chain, "soak": soak}
+    parser.add_argument("what", nargs="+", choices=parts)
+    parser.add_argument("--folder", type=Path, default=Path("measured"))
+    parser.add_argument("--minutes", type=float, default=5.0)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for what in arguments.what:
+        parts[what](arguments.folder, arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()
