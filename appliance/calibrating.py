@@ -26,13 +26,15 @@ from appliance.settings import Settings
 from appliance.values import Event
 from calibration.folder import RECORD_COMMAND, CalibrationFolder
 from calibration.keeping import Collection, Keeper, Plan, Worth
+from calibration.methods import wants_ranges
 from engines.fetch import ensure
 from engines.networks import network
 from engines.opening import open_runner
 from engines.runners import Runner, Tensors
 
+_MOST_BLOCKS, _SHORTEST_BLOCK_S = 20, 2.0  # of time; a stretch of sound must fit into one
 STRETCH_CALLS = 100  # of the viseme network: a second, as far back as it remembers
-_FACES = "cameras"  # one call serves all of them
+_ALL_CAMERAS = "cameras"  # one call serves all of them
 _LOOK_NS = 1_000_000_000  # how often the size on disk is looked at
 _SURE = 0.5
 
@@ -75,7 +77,7 @@ def film(
     watching = _Watching(settings, Collection(folder, recording), limits)
     stopped = _watch(settings, watching, folder, tell)
     counts = watching.collection.counts()
-    seen = any(counts.get(name) for name in _LANDMARKS)
+    seen = any(counts.get(name) for name in _FACES)
     if not (seen if settings.camera else any(counts.values())):
         folder.drop(recording)
         lacking = "a face must be seen" if settings.camera else "a voice must be heard"
@@ -122,7 +124,8 @@ class _Watching:
     def __init__(self, settings: Settings, collection: Collection, limits: Limits) -> None:
         self._settings = settings
         self._limits = limits
-        self._plan = Plan(limits.seconds, limits.count)
+        blocks = int(min(max(limits.seconds / _SHORTEST_BLOCK_S, 2), _MOST_BLOCKS))
+        self._plan = Plan(limits.seconds, limits.count, blocks)
         self._began_ns = time.monotonic_ns()
         self._looked_ns = 0
         self._keepers: list[Keeper] = []
@@ -130,7 +133,7 @@ class _Watching:
 
     def load(self, settings: Settings, name: str) -> Runner:
         """A network of the face stage."""
-        return self._watched(name, _FACES, _WORTH.get(name, _anything), 1)
+        return self._watched(name, _ALL_CAMERAS, _WORTH.get(name, _anything), 1)
 
     def ears(self, report: Callable[[Event], None]) -> list[Listening]:
         """Every microphone, its network watched."""
@@ -144,10 +147,13 @@ class _Watching:
         ]
 
     def _watched(self, name: str, stream: str, worth: Worth, calls: int) -> Runner:
+        runner = open_runner(network(name, self._settings.storage.models).onnx)
+        if not wants_ranges(name):
+            return runner
         keeper = Keeper(self._plan, self._began_ns, time.monotonic_ns, worth, calls)
         self._keepers.append(keeper)
         self.collection.add(name, stream, keeper)
-        return keeper.watch(open_runner(network(name, self._settings.storage.models).onnx))
+        return keeper.watch(runner)
 
     def elapsed_s(self) -> float:
         """Since the recording began."""
@@ -176,10 +182,6 @@ class _Watching:
         return f"{self.elapsed_s():.0f} of {self._limits.seconds:.0f} s; of {self._limits.count} each: {kept}"
 
 
-def _scored(outputs: Tensors, row: int) -> bool:
-    return bool(outputs["scores"][row].max() > 0)  # logits
-
-
 def _face(outputs: Tensors, row: int) -> bool:
     return bool(outputs["presence"][row, 0] >= _SURE)
 
@@ -193,4 +195,5 @@ def _anything(_outputs: Tensors, _row: int) -> bool:
 
 
 _LANDMARKS = ("face_landmarks", LANDMARK_MODEL)
-_WORTH: Mapping[str, Worth] = {"face_detector": _scored, **dict.fromkeys(_LANDMARKS, _face)}
+_FACES = (*_LANDMARKS, OWN_MODEL, BLENDSHAPE_MODEL)
+_WORTH: Mapping[str, Worth] = dict.fromkeys(_LANDMARKS, _face)

@@ -10,12 +10,9 @@ from engines.errors import EngineError
 from engines.networks import Network
 from engines.opening import choose
 from engines.quantize import quantize, wanted
-from engines.ranges import Range, Ranges
+from engines.ranges import TARGET, Range, Ranges
 from engines.rewrites import for_target
 from engines.runners import Runner, Tensors
-
-TARGET = "gpu-dense"
-"""Eight bits are for the form that a GPU runs."""
 
 
 def rewritten(network: Network) -> onnx.ModelProto:

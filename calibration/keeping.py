@@ -23,7 +23,7 @@ class Plan:
 
     seconds: float
     count: int
-    blocks: int = 20  # of time; see ``folder.is_held_out``
+    blocks: int  # of time; see ``folder.is_held_out``
 
     @property
     def step_ns(self) -> int:

@@ -13,6 +13,12 @@ def method_of(name: str) -> str:
     """The method that a network's manifest names; ``EngineError`` if there is no such method."""
     entry = own_model(name) if is_own_model(name) else manifest.find_network(name)
     method = entry.calibration.method if entry.calibration else DEFAULT_METHOD
-    if method not in METHODS:
-        raise EngineError(f"{name}: calibration.method must be one of {', '.join(METHODS)}, got {method!r}")
+    allowed = (*METHODS, manifest.NO_EIGHT_BITS)
+    if method not in allowed:
+        raise EngineError(f"{name}: calibration.method must be one of {', '.join(allowed)}, got {method!r}")
     return method
+
+
+def wants_ranges(name: str) -> bool:
+    """Whether a network is to run in eight bits, so that it needs ranges."""
+    return method_of(name) != manifest.NO_EIGHT_BITS

@@ -16,6 +16,9 @@ POINTS, WEIGHTS, SOUNDS = "landmarks", "blendshapes", "visemes"
 LEAST_SPREAD = 0.02
 """An output that varies less than this says nothing by its correlation."""
 
+LEAST_CALLS = 20
+"""Nor do fewer calls."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -23,7 +26,7 @@ class Channel:
 
     name: str
     error: float  # mean absolute difference from FP32
-    correlation: float  # with FP32; NaN where FP32 hardly moves
+    correlation: float  # with FP32; NaN where FP32 hardly moves or calls are few
     agreement: float = float("nan")  # of visemes: how often INT8, too, takes it for the likeliest, 0..1
 
 
@@ -134,8 +137,8 @@ def _channels(told: Float32, true: Float32, names: Sequence[str], sounds: bool) 
 
 
 def _correlation(told: Float32, true: Float32) -> float:
-    """Correlation; 0 where INT8 stands still and FP32 does not, NaN where FP32 hardly moves."""
-    if true.std() < LEAST_SPREAD:
+    """Correlation; 0 where INT8 stands still and FP32 does not, NaN where FP32 hardly moves or calls are few."""
+    if len(true) < LEAST_CALLS or true.std() < LEAST_SPREAD:
         return float("nan")
     return float(np.corrcoef(told, true)[0, 1]) if told.std() > 0 else 0.0
 

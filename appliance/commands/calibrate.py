@@ -83,8 +83,7 @@ def consent_text(settings: Settings, folder: CalibrationFolder, limits: Limits, 
     sources = [f"camera {camera.name}" for camera in settings.camera]
     sources += [f"microphone {microphone.name}" for microphone in settings.microphone]
     faces = (
-        "the pictures that the networks see: people's faces (192 and 96 pixels wide) with their landmarks, and the "
-        "camera's whole picture, 128 pixels wide"
+        "people's faces as the networks see them, cut out 192 and 96 pixels wide, and their landmarks; no whole picture"
     )
     voices = "one-second pieces of speech as spectra"
     kept = [text for text, given in ((faces, settings.camera), (voices, settings.microphone)) if given]
@@ -171,10 +170,15 @@ def _report(arguments: argparse.Namespace, settings: Settings, folder: Calibrati
     """Print what INT8 costs, with the ranges that an engine would be built with, or by another method."""
     reports = []
     for each in _networks(arguments, settings, folder):
+        if next(folder.blocks(each.name, held_out=True), None) is None:
+            print(f"{each.name}: too short a recording to hold samples back; film for longer", file=sys.stderr)
+            continue
         ranges = find_ranges(each, settings.storage.calibration)
         if arguments.method or ranges is None:
             ranges = _computed(each, folder, arguments.method or method_of(each.name))
         reports.append(_compared(each, ranges, folder))
+    if not reports:
+        raise ApplianceError(f"no samples were held back to compare on; film for longer: {RECORD_COMMAND}")
     if arguments.json:
         print(json.dumps([_plain({**asdict(one), "holds": one.holds}) for one in reports], indent=2))
     else:

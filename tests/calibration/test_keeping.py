@@ -34,14 +34,14 @@ def picture(value: float, faces: int = 1) -> Tensors:
 
 
 def test_the_network_answers_as_if_nobody_watched() -> None:
-    watched = Keeper(Plan(10, 5), 0, Clock(), anything).watch(doubled)
+    watched = Keeper(Plan(10, 5, 2), 0, Clock(), anything).watch(doubled)
 
     assert (watched(picture(3))["doubled"] == 6).all()
 
 
 def test_samples_are_spread_over_the_time() -> None:
     clock = Clock()
-    keeper = Keeper(Plan(seconds=10, count=5), 0, clock, anything)
+    keeper = Keeper(Plan(seconds=10, count=5, blocks=2), 0, clock, anything)
     watched = keeper.watch(doubled)
 
     for frame in range(300):  # 30 a second
@@ -53,7 +53,7 @@ def test_samples_are_spread_over_the_time() -> None:
 
 
 def test_what_is_kept_is_what_was_shown_though_its_buffer_is_used_again() -> None:
-    keeper = Keeper(Plan(10, 5), 0, Clock(), anything)
+    keeper = Keeper(Plan(10, 5, 2), 0, Clock(), anything)
     buffer = np.ones((1, 2), np.float32)
 
     keeper.watch(doubled)({"image": buffer})
@@ -64,7 +64,7 @@ def test_what_is_kept_is_what_was_shown_though_its_buffer_is_used_again() -> Non
 
 def test_faces_of_one_batch_take_turns() -> None:
     clock = Clock()
-    keeper = Keeper(Plan(10, 10), 0, clock, anything)
+    keeper = Keeper(Plan(10, 10, 2), 0, clock, anything)
     watched = keeper.watch(doubled)
 
     for second in range(6):
@@ -77,7 +77,7 @@ def test_faces_of_one_batch_take_turns() -> None:
 
 def test_what_shows_nothing_is_not_kept_and_its_turn_comes_again() -> None:
     clock = Clock()
-    keeper = Keeper(Plan(10, 5), 0, clock, lambda outputs, row: bool(outputs["doubled"][row, 0] > 5))
+    keeper = Keeper(Plan(10, 5, 2), 0, clock, lambda outputs, row: bool(outputs["doubled"][row, 0] > 5))
     watched = keeper.watch(doubled)
 
     for value in range(5):
@@ -87,7 +87,7 @@ def test_what_shows_nothing_is_not_kept_and_its_turn_comes_again() -> None:
 
 
 def test_a_memory_is_kept_from_before_a_stretch_of_calls() -> None:
-    keeper = Keeper(Plan(10, 5), 0, Clock(), anything, calls=3)
+    keeper = Keeper(Plan(10, 5, 2), 0, Clock(), anything, calls=3)
     watched = keeper.watch(lambda inputs: inputs)
 
     for call in range(4):
@@ -100,7 +100,7 @@ def test_a_memory_is_kept_from_before_a_stretch_of_calls() -> None:
 
 
 def test_a_stretch_in_which_one_call_in_six_shows_anything_is_not_kept() -> None:
-    keeper = Keeper(Plan(10, 5), 0, Clock(), lambda outputs, row: bool(outputs["features"][row, 0] == 0), calls=6)
+    keeper = Keeper(Plan(10, 5, 2), 0, Clock(), lambda outputs, row: bool(outputs["features"][row, 0] == 0), calls=6)
     watched = keeper.watch(lambda inputs: inputs)
 
     for call in range(6):

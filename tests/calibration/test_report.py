@@ -8,7 +8,7 @@ import pytest
 from calibration_toys import Arrays
 
 from calibration.activations import in_eight_bits, in_float, ranges_of, spreads
-from calibration.methods import method_of
+from calibration.methods import method_of, wants_ranges
 from calibration.report import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, compare, report
 from engines import manifest
 from engines.errors import EngineError
@@ -81,9 +81,24 @@ def test_nothing_held_out_is_said() -> None:
         report("x", "mse", {}, {}, {"blendshapes": 0.02}, {})
 
 
-@pytest.mark.parametrize("name", ["face_detector", "face_landmarks", "expression", "viseme", "face_blendshapes"])
+@pytest.mark.parametrize("name", ["face_landmarks", "expression", "viseme", "face_blendshapes"])
 def test_every_manifest_names_a_method_there_is(name: str) -> None:
     assert method_of(name) in METHODS
+
+
+@pytest.mark.parametrize("name", ["face_detector", "face_landmarks_256"])
+def test_what_breaks_in_eight_bits_wants_no_ranges(name: str) -> None:
+    assert not wants_ranges(name)
+
+
+def test_a_handful_of_calls_are_not_correlated() -> None:
+    true = RNG.uniform(0, 1, (5, 2)).astype(np.float32)
+
+    found = report(
+        "x", "mse", {"blendshapes": true}, {"blendshapes": 1 - true}, {"blendshapes": 1.0}, {"blendshapes": "ab"}
+    )
+
+    assert [row.measure for row in found.rows] == ["mean difference"]
 
 
 def test_a_manifest_that_names_another_method_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
