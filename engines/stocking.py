@@ -1,8 +1,9 @@
 """Fills the store: what is missing is prepared, built aside, held against the FP32 reference, and only then kept."""
 
 import hashlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,17 @@ from engines.quantize import quantize
 from engines.ranges import TARGET as RANGES_TARGET
 from engines.rewrites import for_target
 from engines.runners import Runner
-from engines.store import Record, Store, plan_name
+from engines.store import Key, Record, Store, plan_name
 from engines.timing import median_ms
 from engines.verifying import Samples, Verdict, made_samples, read_samples, verify
 
 NO_HELD_OUT = "no held-out inputs to verify it on; record them with: appliance calibrate record"
-TARGETS = {"int8": RANGES_TARGET, "fp16": "gpu", "fp32": "gpu"}
-"""The rewrites of each precision."""
-
+FORMS: Mapping[str, tuple[str, ...]] = {
+    "int8": (RANGES_TARGET,),  # ranges belong to the tensors of one form
+    "fp16": ("gpu-grouped", "gpu-blocks", "gpu", "gpu-dense"),
+    "fp32": ("gpu-grouped",),
+}
+"""The rewrites that each precision may be built from; the first where nothing was measured."""
 
 Build = Callable[[bytes, str, Options, int, bytes, Tell], tuple[bytes, bytes]]
 """ONNX, name, options, workspace in bytes, timing cache and who hears of phases; to a plan and a timing cache."""
@@ -114,34 +118,53 @@ class Workshop:
         if again or not self._store.is_whole(choice.key):
             if choice.key.precision == "int8" and find_held_out(network, self._wanted.calibration) is None:
                 return NO_HELD_OUT
-            verdict = self._make(network, choice)
+            verdict = self._make(network, choice, tune)
             if verdict.missed:
                 return f"misses its tolerance: {', '.join(verdict.missed)}"
         if tune and choice.key.precision == "int8":
             return self._slower(network, choice)
         return ""
 
-    def _make(self, network: Network, choice: Choice) -> Verdict:
-        """Build, verify, and put into the store what holds."""
-        machine, key = self._machine, choice.key
-        self._say(f"building {network.name} in {key.precision} ({self._store.why_absent(key)})")
-        began_s = time.monotonic()
-        typed = flags_for(parse_version(key.board.tensorrt), key.precision).typed
-        prepared = prepare(network, choice, typed).SerializeToString()
+    def _make(self, network: Network, choice: Choice, tune: bool = False) -> Verdict:
+        """Build, verify, and put into the store what holds; with ``tune`` every form, of which the fastest stays."""
+        self._say(f"building {network.name} in {choice.key.precision} ({self._store.why_absent(choice.key)})")
+        forms = prepared_forms(
+            network, choice, FORMS[choice.key.precision] if tune else FORMS[choice.key.precision][:1]
+        )
+        kept, verdicts = math.inf, list[Verdict]()
+        for content, form in forms.items():
+            began_s = time.monotonic()
+            plan = self._build(network, choice, content)
+            build_s = time.monotonic() - began_s
+            verdict, verified_on = self._verify(network, choice, plan)
+            took_ms = self._time(network, plan) if len(forms) > 1 and not verdict.missed else 0.0
+            if len(forms) > 1:
+                self._say(f"{network.name}: form {form}: {', '.join(verdict.missed) or f'{took_ms:.3f} ms'}")
+            if not verdict.missed and took_ms < kept:
+                kept, verdicts = took_ms, [verdict]
+                self._put(choice.key, plan, build_s, form, verified_on, verdict)
+            elif math.isinf(kept):
+                verdicts = [verdict]
+        return verdicts[0]
+
+    def _build(self, network: Network, choice: Choice, content: bytes) -> bytes:
+        machine, board = self._machine, choice.key.board
         workspace = workspace_bytes(machine.available_bytes())
-        cache = self._store.timing_cache(key.board)
-        plan, measured = machine.build(prepared, network.name, choice.options, workspace, cache, self._tell)
+        cache = self._store.timing_cache(board)
+        plan, measured = machine.build(content, network.name, choice.options, workspace, cache, self._tell)
         if measured:
-            self._store.keep_timing_cache(key.board, measured)
-        build_s = time.monotonic() - began_s
-        verdict, verified_on = self._verify(network, choice, plan)
-        if not verdict.missed:
-            sha256 = hashlib.sha256(plan).hexdigest()
-            record = Record(
-                key, plan_name(key, sha256), sha256, len(plan), time.time(), build_s, verified_on, verdict.errors
-            )
-            self._store.put(record, plan)
-        return verdict
+            self._store.keep_timing_cache(board, measured)
+        return plan
+
+    def _put(self, key: Key, plan: bytes, build_s: float, form: str, verified_on: str, verdict: Verdict) -> None:
+        sha256 = hashlib.sha256(plan).hexdigest()
+        name = plan_name(key, sha256)
+        self._store.put(
+            Record(key, name, sha256, len(plan), time.time(), build_s, form, verified_on, verdict.errors), plan
+        )
+
+    def _time(self, network: Network, plan: bytes) -> float:
+        return self._machine.time_ms(self._machine.run_plan(plan, network.name), made_samples(network))
 
     def verify(self, network: Network) -> Verdict:
         """Hold the engine that this machine will load against the reference once more."""
@@ -160,20 +183,25 @@ class Workshop:
     def _slower(self, network: Network, choice: Choice) -> str:
         """Whether INT8 loses against FP16 here, in words; FP16 is made for it where it is not there."""
         half = choice_of(network, self._wanted, self._machine.board, "fp16", None)
-        if not self._store.is_whole(half.key) and (verdict := self._make(network, half)).missed:
+        if not self._store.is_whole(half.key) and (verdict := self._make(network, half, True)).missed:
             self._say(f"{network.name}: fp16 misses its tolerance ({', '.join(verdict.missed)}): int8 it is")
             return ""
-        samples = made_samples(network)
-        int8_ms, fp16_ms = (
-            self._machine.time_ms(self._machine.run_plan(self._store.read(key), network.name), samples)
-            for key in (choice.key, half.key)
-        )
+        int8_ms, fp16_ms = (self._time(network, self._store.read(key)) for key in (choice.key, half.key))
         self._say(f"{network.name}: int8 {int8_ms:.3f} ms, fp16 {fp16_ms:.3f} ms")
         return f"slower than fp16: {int8_ms:.3f} against {fp16_ms:.3f} ms" if int8_ms >= fp16_ms else ""
 
 
-def prepare(network: Network, choice: Choice, typed: bool) -> onnx.ModelProto:
-    """The form of a network that is built: rewritten for a GPU, typed where types rule, ranges written into it."""
-    model = for_target(onnx.load(network.onnx), TARGETS[choice.key.precision])
+def prepared_forms(network: Network, choice: Choice, forms: Sequence[str]) -> dict[bytes, str]:
+    """A network as it may be built, each form once, by the name of its rewrites: many a rewrite finds nothing to do."""
+    typed = flags_for(parse_version(choice.key.board.tensorrt), choice.key.precision).typed
+    made: dict[bytes, str] = {}
+    for form in forms:
+        made.setdefault(prepare(network, choice, form, typed).SerializeToString(), form)
+    return made
+
+
+def prepare(network: Network, choice: Choice, form: str, typed: bool) -> onnx.ModelProto:
+    """Rewrite a network for a GPU, type it where types rule, and write the ranges into it."""
+    model = for_target(onnx.load(network.onnx), form)
     model = to_fp16(model) if typed else model
     return model if choice.ranges is None else quantize(model, choice.ranges.ranges, network.keep_fp16)

@@ -55,6 +55,7 @@ class Record:
     bytes: int
     built_utc_s: float
     build_s: float
+    form: str  # the rewrites that it was built from
     verified_on: str  # which inputs it was held against the FP32 reference on
     errors: Mapping[str, float]  # per output: mean absolute difference from the reference
 

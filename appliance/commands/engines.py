@@ -68,7 +68,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "networks", nargs="*", metavar="NETWORK", help="a network's name or an ONNX file (default: all that run here)"
     )
     parser.add_argument("--again", action="store_true", help="build: even what is there or was refused")
-    parser.add_argument("--tune", action="store_true", help="build: time INT8 against FP16 here and keep the faster")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="build: time every form and INT8 against FP16 here, keep the fastest (--again: also of what is there)",
+    )
     parser.add_argument(
         "--frames", type=int, default=_FRAMES, metavar="N", help="bench: how many (default: %(default)s)"
     )

@@ -18,7 +18,8 @@ def key(model: str = "face_landmarks", precision: str = "int8", board: Board = O
 
 def put(store: Store, of: Key, plan: bytes = b"a plan", built_utc_s: float = 1.0) -> Record:
     sha256 = hashlib.sha256(plan).hexdigest()
-    record = Record(of, plan_name(of, sha256), sha256, len(plan), built_utc_s, 90.0, "32 held-out inputs", {"x": 0.1})
+    name, on = plan_name(of, sha256), "32 held-out inputs"
+    record = Record(of, name, sha256, len(plan), built_utc_s, 90.0, "gpu", on, {"x": 0.1})
     with store.locked(print):
         store.put(record, plan)
     return record

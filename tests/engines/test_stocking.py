@@ -197,6 +197,18 @@ def test_int8_that_is_slower_than_fp16_here_is_not_taken(site: Site, int8_ms: fl
         assert stock.fallback == "slower than fp16: 0.300 against 0.250 ms"
 
 
+def test_of_several_forms_the_one_that_is_fastest_here_stays(models: Path, tmp_path: Path) -> None:
+    site = Site(tmp_path, network("face_detector", models), "fp16")
+    site.times = [0.30, 0.20, 0.25, 0.40]
+
+    stock = site.workshop().ensure(site.small, tune=True)
+
+    measured = [line.split(": form ")[1] for line in site.said if ": form " in line]
+    assert len(measured) > 1
+    assert f"{stock.record.form}: 0.200 ms" in measured
+    assert len(site.store.records()) == 1
+
+
 def test_fp16_that_misses_is_an_error_and_the_engine_before_stays(tmp_path: Path, small: Network) -> None:
     site = Site(tmp_path, small, "fp16")
     first = site.workshop().ensure(small)
