@@ -1,6 +1,8 @@
 """Calibration as an operator does it: film, compute, compare, forget; and everything that can be wrong with it."""
 
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -80,6 +82,25 @@ def test_nothing_is_filmed_without_consent(desk: Settings, clip: Path, tmp_path:
     assert "deleted after 30 days" in said[0]
     assert one_line(done) == ("appliance: nothing is filmed without consent; ask those who are filmed, then give --yes")
     assert not (tmp_path / "calibration").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "then"), [("no", "nothing is filmed without consent"), ("yes", "a face must be seen")]
+)
+def test_consent_is_asked_for_on_a_terminal(answer: str, then: str, desk: Settings, clip: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 90, np.uint8))
+    device = written(tmp_path, desk, clip, source=f"file:{tmp_path / 'wall.png'}")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "appliance", "calibrate", "record", "--seconds", "1", "--config", str(device)]
+    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
+        os.write(ours, f"{answer}\n".encode())
+        _, said = process.communicate(timeout=30)
+    os.close(ours)
+    os.close(theirs)
+
+    assert "Do all who are filmed agree? Type yes:" in said
+    assert then in said.splitlines()[-1]
+    assert process.returncode == 1
 
 
 def test_a_recording_keeps_what_the_networks_were_shown(filmed: Path) -> None:

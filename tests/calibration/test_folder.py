@@ -150,6 +150,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(folder: CalibrationFolder) -> None:
+    (folder.path / ".lock").mkdir(parents=True)
+
+    with pytest.raises(EngineError, match=r"must be writable: .*; run this as the appliance's user"):
+        folder.forget()
+
+
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
     """No file may grow larger: what a full disk does to a write."""
