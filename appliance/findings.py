@@ -17,13 +17,16 @@ from appliance.capture.cameras import without_password
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ACTIONABLE, CameraError
 from appliance.health.proc import read_proc
-from appliance.installed import networks
+from appliance.installed import every_network, networks, wanted_engines
 from appliance.listening.ears import Listening
 from appliance.publish.connection import Connection
 from appliance.settings import Settings
 from appliance.values import Event
 from engines.fetch import is_ready
-from engines.opening import choose
+from engines.keys import choose_engine
+from engines.networks import network
+from engines.opening import choose, this_board
+from engines.store import BUILD_COMMAND, Store
 
 _WAIT_S = 4.0
 _STEP_S = 0.05
@@ -55,6 +58,7 @@ def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
     yield runtime(settings.engines)
     yield power_mode()
     yield from models(settings)
+    yield from engines(settings)
     if not settings.camera:
         yield no_camera(settings)
     for camera in settings.camera:
@@ -105,6 +109,30 @@ def models(settings: Settings) -> Iterator[Finding]:
         else:
             text = f"{name} is absent or damaged in {settings.storage.models}"
             yield Finding("model", Verdict.WEAK, text, "appliance models fetch (the daemon does it at its start)")
+
+
+def engines(settings: Settings) -> Iterator[Finding]:
+    """Whether every engine is there, where engines run networks."""
+    try:
+        if choose(settings.engines.runner) != "tensorrt":
+            return
+        board = this_board()
+    except ACTIONABLE:
+        return  # the finding of what runs networks says it
+    wanted = wanted_engines(settings)
+    store = Store(wanted.engines)
+    for name in every_network(settings):
+        if name in networks(settings) and not is_ready(settings.storage.models, name):
+            continue
+        choice = choose_engine(network(name, settings.storage.models), wanted, board, store)
+        precision = choice.key.precision
+        if not store.is_whole(choice.key):
+            text = f"no {precision} engine of {name}: {store.why_absent(choice.key)}"
+            yield Finding("engine", Verdict.STOP, text, BUILD_COMMAND)
+        elif choice.fallback:
+            yield Finding("engine", Verdict.WEAK, f"{name} runs in {precision}: {choice.fallback}")
+        else:
+            yield Finding("engine", Verdict.FINE, f"{name} is there in {precision}")
 
 
 def no_camera(settings: Settings) -> Finding:

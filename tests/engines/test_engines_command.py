@@ -204,6 +204,30 @@ def test_a_full_disk_is_one_line_and_leaves_the_engine_that_was_there(bench: Ben
     assert sorted(file.name for file in (bench.folder / "storage/engines").iterdir()) == before
 
 
+def test_check_says_which_engine_is_absent_and_how_to_build_it(bench: Bench) -> None:
+    config = bench.folder / "appliance.toml"
+    config.write_text(f"""
+[storage]
+directory = "{bench.folder / "storage"}"
+[engines]
+precision = "fp16"
+[broker]
+url = "mqtt://127.0.0.1:9"
+[[microphone]]
+name = "mic0"
+source = "file:{bench.folder / "none.wav"}"
+""")
+    command, environment = bench.command([])
+    words = [*command[: command.index("engines")], "check", "--config", str(config), "--json"]
+
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+    found = [finding for finding in json.loads(done.stdout) if finding["subject"] == "engine"]
+    assert [(one["verdict"], one["text"], one["cure"]) for one in found] == [
+        ("stop", "no fp16 engine of viseme: never built here", "appliance engines build")
+    ]
+
+
 STUCK = """
 import ctypes
 def Builder(log):

@@ -232,3 +232,13 @@ def test_fp16_of_every_network_holds_its_tolerance(models: Path, tmp_path: Path,
 
     assert stock.record.verified_on.endswith("inputs")
     assert set(stock.record.errors) == set(site.small.tolerance)
+
+
+@pytest.mark.parametrize("name", ["expression", "viseme"])
+def test_int8_of_our_networks_holds_its_tolerance_with_the_ranges_that_ship(tmp_path: Path, name: str) -> None:
+    site = Site(tmp_path, network(name, tmp_path))
+
+    stock = site.workshop().ensure(site.small)
+
+    assert (stock.record.key.precision, stock.fallback) == ("int8", "")
+    assert stock.record.verified_on.endswith("held-out inputs")
