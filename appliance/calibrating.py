@@ -18,7 +18,7 @@ from appliance.errors import ApplianceError
 from appliance.face.expression_network import OWN_MODEL
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL
 from appliance.face.task_models import NAMES as TASK_NAMES
-from appliance.installed import networks
+from appliance.installed import every_network, networks
 from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.loop import Nobody
@@ -72,15 +72,17 @@ def film(
     """
     if not settings.camera and not settings.microphone:
         raise ApplianceError("neither a [[camera]] nor a [[microphone]] is set; name what shall be filmed")
+    if not any(map(wants_ranges, every_network(settings))):
+        raise ApplianceError("none of the networks that these settings need is for eight bits: nothing is to be filmed")
     cv2.setNumThreads(1)
     ensure(settings.storage.models, networks(settings), tell)
     watching = _Watching(settings, Collection(folder, recording), limits)
     stopped = _watch(settings, watching, folder, tell)
     counts = watching.collection.counts()
-    seen = any(counts.get(name) for name in _FACES)
-    if not (seen if settings.camera else any(counts.values())):
+    faces = [count for name, count in counts.items() if name in _FACES]
+    if not any(faces or counts.values()):
         folder.drop(recording)
-        lacking = "a face must be seen" if settings.camera else "a voice must be heard"
+        lacking = "a face must be seen" if faces else "a voice must be heard"
         raise ApplianceError(
             f"{lacking}, and none was in {watching.elapsed_s():.0f} s, so nothing is kept; "
             f"let somebody be there, then: {RECORD_COMMAND}"

@@ -7,6 +7,7 @@ import onnx
 from calibration.spread import Spread
 from calibration.walking import walk
 from engines.errors import EngineError
+from engines.manifest import NO_EIGHT_BITS
 from engines.networks import Network
 from engines.opening import choose
 from engines.quantize import quantize, wanted
@@ -30,6 +31,11 @@ def spreads(
     """
     model = rewritten(network)
     names = dict.fromkeys([*wanted(model), *wanted(model, network.keep_fp16)])
+    if not names:
+        raise EngineError(
+            f"{network.name} has no layer that eight bits are for (Conv, Gemm); write into its manifest: "
+            f'[calibration] method = "{NO_EIGHT_BITS}"'
+        )
     runner = _opened(_with_outputs(model, names))
     found = {name: Spread() for name in names}
     done = 0

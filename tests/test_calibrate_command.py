@@ -42,7 +42,7 @@ def written(folder: Path, settings: Settings, clip: Path, url: str = "mqtt://127
         key: list(part) if isinstance(part, tuple) else part
         for key, part in asdict(film(from_table(DESK), clip, url)).items()
     }
-    table["camera"][0].update(camera)
+    table["camera"][0].update({"name": f"filmed-{os.getpid()}", **camera})  # a name that no demonstration has
     table["microphone"][0]["source"] = f"file:{SPEECH_WAV}"
     table["storage"]["directory"] = str(folder)
     (folder / "models").symlink_to(settings.storage.models)
@@ -228,6 +228,15 @@ def test_where_nobody_stands_nothing_is_kept(desk: Settings, clip: Path, tmp_pat
 
     assert "a face must be seen, and none was in 2 s, so nothing is kept" in one_line(done)
     assert [path for path in (tmp_path / "calibration").rglob("*") if path.suffix in (".npz", ".json")] == []
+
+
+def test_networks_that_are_not_for_eight_bits_need_no_film(desk: Settings, clip: Path, tmp_path: Path) -> None:
+    device = written(tmp_path, desk, clip)
+    device.write_text(device.read_text().split("[[microphone]]")[0].replace('microphone = "speech"', 'microphone = ""'))
+
+    done = calibrate(device, "record", "--yes", "--set", "engines.face=task", "--set", f"storage.directory={tmp_path}")
+
+    assert one_line(done).endswith("is for eight bits: nothing is to be filmed")
 
 
 @pytest.fixture

@@ -68,6 +68,13 @@ def test_no_samples_give_no_ranges(small: Network) -> None:
         ranges_of(small, found, "mse", count)
 
 
+def test_a_network_without_a_layer_for_eight_bits_is_refused(tmp_path: Path) -> None:
+    network = saved(with_memory(), tmp_path / "memory.onnx", {})
+
+    with pytest.raises(EngineError, match="memory has no layer that eight bits are for"):
+        spreads(network, [])
+
+
 def test_a_memory_is_carried_through_a_stretch(tmp_path: Path) -> None:
     network = saved(with_memory(), tmp_path / "memory.onnx", {})
     block = {
