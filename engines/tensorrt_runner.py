@@ -123,6 +123,9 @@ class LoadedEngine:
 
     def _batches(self, profile: int) -> tuple[int, int]:
         """Smallest and largest batch of a profile."""
+        fixed = int(self._engine.get_tensor_shape(self.inputs[0])[0])
+        if fixed != -1:
+            return fixed, fixed
         smallest, _, largest = self._engine.get_tensor_profile_shape(self.inputs[0], profile)
         return int(smallest[0]), int(largest[0])
 
