@@ -28,7 +28,7 @@ _PREPROCESSING = Preprocessing(PICTURE_PX, low=0.0, high=1.0, outside="edge")
 _PICTURE_INPUT = "picture"
 
 # What our teacher does not know, so neither does a network that sees landmarks alone: geometry reads some of it.
-_UNTAUGHT = (
+UNTAUGHT = (
     "cheekPuff",
     "cheekSquintLeft",
     "cheekSquintRight",
@@ -151,7 +151,7 @@ def own_network(inputs: Collection[str]) -> ExpressionNetwork:
     One that does not leaves what its teacher does not know to geometry.
     """
     pixels = _PICTURE_INPUT in inputs
-    known = np.array([index for index, name in enumerate(BLENDSHAPES) if pixels or name not in _UNTAUGHT])
+    known = np.array([index for index, name in enumerate(BLENDSHAPES) if pixels or name not in UNTAUGHT])
     return ExpressionNetwork(
         given="landmarks",
         points=478,

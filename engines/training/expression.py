@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from appliance.avatar.channels import BLENDSHAPES
-from appliance.face.expression_network import PICTURE_PX
+from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
 from engines.training.expression_network import Student, export
@@ -36,15 +36,6 @@ from engines.training.pictures import (
 from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, taught
 from engines.training.teacher import Teacher
 
-UNTAUGHT = (
-    "cheekPuff",
-    "cheekSquintLeft",
-    "cheekSquintRight",
-    "jawForward",
-    "noseSneerLeft",
-    "noseSneerRight",
-    "tongueOut",
-)
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
 FRESH, FRESH_EVERY, KEPT = 384, 4, 600_000  # pictures of each kind: made anew, every how many steps, and kept
 GAP = 0.3  # how much of the two landmark networks' difference the student trains through, where it sees no picture
