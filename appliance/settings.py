@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from appliance.errors import ConfigError
@@ -23,7 +23,10 @@ DEFAULT_PATH = Path("/etc/avatar-appliance/appliance.toml")
 DESK_DIRECTORY = "~/.cache/avatar-appliance"
 """Where a machine without settings keeps its models: a laptop, a build server."""
 
-S = TypeVar("S")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
 Table = dict[str, Any]
 
 
@@ -240,7 +243,7 @@ def _build(kind: type[S], table: Any, where: str) -> S:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where} must be a table, got {table!r}")
     hints = get_type_hints(kind)
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]  # kind is a dataclass
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     prefix = f"{where}." if where else ""
     for key in table:
         if key not in fields:
@@ -260,8 +263,8 @@ def _value(hint: Any, value: Any, where: str, limits: Mapping[str, Any]) -> Any:
             raise ConfigError(f"{where} must be written [[{where}]], got {value!r}")
         inner = get_args(hint)[0]
         return tuple(_build(inner, entry, f"{where}[{index}]") for index, entry in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]  # a dataclass type, not an instance
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
     return _scalar(hint, value, where, limits)
 
 

@@ -15,12 +15,12 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -116,13 +116,16 @@ class CalibrationFolder:
         folder = self.path / name / _SAMPLES
         self._make(folder)
         path = folder / f"{recording:03d}-{block:03d}-{stream}.npz"
-        self._write(path, lambda file: np.savez_compressed(file, **dict(samples)))  # type: ignore[arg-type]  # arrays
+        self._write_arrays(path, samples)
 
     def write_held_out(self, name: str, samples: Tensors) -> None:
         """Keep what engines are verified on."""
         self._make(self.path / name)
         path = self.path / name / HELD_OUT_FILE
-        self._write(path, lambda file: np.savez_compressed(file, **dict(samples)))  # type: ignore[arg-type]  # arrays
+        self._write_arrays(path, samples)
+
+    def _write_arrays(self, path: Path, arrays: Mapping[str, Any]) -> None:
+        self._write(path, lambda file: np.savez_compressed(file, **arrays))
 
     def ranges_path(self, name: str) -> Path:
         """Where the ranges of a network belong; the folder is there."""

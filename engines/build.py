@@ -209,7 +209,7 @@ def _place(error: Any, onnx: bytes) -> tuple[str, str]:
 def error_log(module: Any) -> Any:
     """TensorRT's log, of which only the last error is ever shown: it logs errors in good builds, too."""
 
-    class Log(module.ILogger):  # type: ignore[misc]  # its base comes with the machine
+    class Log(module.ILogger):
         def __init__(self) -> None:
             module.ILogger.__init__(self)  # pybind11 asks for exactly this
             self._last = "it gives no reason"
@@ -227,7 +227,7 @@ def error_log(module: Any) -> Any:
 def _monitor(module: Any, tell: Tell) -> Any:
     """Pass TensorRT's phases on."""
 
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]  # its base comes with the machine
+    class Monitor(module.IProgressMonitor):
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}

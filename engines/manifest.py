@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from engines.errors import EngineError
 
@@ -24,7 +24,10 @@ OUTSIDE = ("black", "edge")
 NO_EIGHT_BITS = "none"
 """The calibration method of a network that eight bits break: it stays in 16, and nothing is filmed for it."""
 
-M = TypeVar("M")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+M = TypeVar("M", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def read(path: Path, kind: type[M]) -> M:
 
 
 def _build(kind: type[M], table: Mapping[str, Any], where: str) -> M:
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
     table = {**{key: None for key, hint in fields.items() if NoneType in get_args(hint)}, **table}
     if set(table) != set(fields):
         wrong = ", ".join(sorted(set(table) ^ set(fields)))
@@ -194,8 +197,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
         if value is None:
             return None
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _build(hint, value, where)  # type: ignore[arg-type]  # a dataclass type, not an instance
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(hint, value, where)
     if hint == Mapping[str, Shape] and isinstance(value, dict):
         return {key: _shape(shape, f"{where}.{key}") for key, shape in value.items()}
     if hint == Mapping[str, float] and isinstance(value, dict):

@@ -56,7 +56,7 @@ def _network(entry: OwnModel | manifest.Model | manifest.TaskModel, onnx: Path, 
 
 def brought(path: Path) -> Network:
     """A network that is nothing but an ONNX file; its inputs are read from it."""
-    import google.protobuf.message  # type: ignore[import-untyped]  # protobuf ships no types
+    import google.protobuf.message
     import onnx  # only here: the daemon's way to an engine needs no graph
 
     try:

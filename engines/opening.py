@@ -40,7 +40,7 @@ def choose(runner: str = "auto") -> str:
         _require("pycuda", "tensorrt")
         read_gpu()
         return runner
-    if runner == "auto" and _has_tensorrt():
+    if runner == "auto" and has_tensorrt():
         return "tensorrt"
     return processor(runner)
 
@@ -96,7 +96,8 @@ def _check(runner: str) -> None:
         raise EngineError(f"engines.runner must be one of {', '.join(RUNNERS)}, got {runner!r}")
 
 
-def _has_tensorrt() -> bool:
+def has_tensorrt() -> bool:
+    """Whether TensorRT, pycuda and a GPU with its driver are here."""
     if not (_is_installed("tensorrt") and _is_installed("pycuda")):
         return False
     try:

@@ -75,6 +75,7 @@ def _members(file: Path, content: bytes, names: list[str]) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {name: _member(archive, file, name) for name in names}
+    # Beside BadZipFile: zlib.error and EOFError of damaged data, NotImplementedError of a zip too new.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise EngineError(f"{file} must be a task file, which is a zip file: {error}") from None
 

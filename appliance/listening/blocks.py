@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]  # it ships no types
+import soxr
 
 from appliance.values import Float32
 

@@ -57,7 +57,7 @@ _EIGHT_BITS: dict[str, Any] = {
 _ROUNDS, _CALLS = 10, 50
 
 
-class Ranges(CalibrationDataReader):  # type: ignore[misc]  # the library is not typed
+class Ranges(CalibrationDataReader):
     """Hands the quantiser one picture after the other."""
 
     def __init__(self, inputs: Tensors) -> None:

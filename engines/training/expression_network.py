@@ -22,7 +22,7 @@ SHAPES = len(BLENDSHAPES)
 _SIDE = 6  # of the last planes
 
 
-class Student(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+class Student(nn.Module):
     """Few, dense layers with ReLU; ``mean`` and ``spread`` standardise the landmarks, 478 x 2.
 
     What landmarks alone say, and what the picture makes of it, are added before the sigmoid.

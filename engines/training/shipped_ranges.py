@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -191,7 +192,8 @@ def ship(each: Network, folder: CalibrationFolder, methods: Sequence[str]) -> It
         if method == method_of(each.name):
             write_ranges(ranges, MODELS / each.name / RANGES_FILE)
     shipped = calls(in_float(each), folder.blocks(each.name, True, DRAWN), SHIPPED_INPUTS)
-    np.savez_compressed(MODELS / each.name / HELD_OUT_FILE, **dict(shipped))  # type: ignore[arg-type]  # arrays
+    arrays: dict[str, Any] = dict(shipped)
+    np.savez_compressed(MODELS / each.name / HELD_OUT_FILE, **arrays)
 
 
 def main() -> None:

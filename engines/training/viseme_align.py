@@ -21,7 +21,7 @@ _SHORTEST_S = 0.012  # less is a link that espeak-ng speaks as part of the phone
 _SHORTEST_HOPS = 3  # a phone
 
 
-class Aligner(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+class Aligner(nn.Module):
     """Both directions: log probabilities of phones, batch x phones x hops."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ _OPSET, _IR = 17, 9
 Weights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-class VisemeNetwork(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+class VisemeNetwork(nn.Module):
     """Logits, batch x heads x visemes x hops, from features, batch x rows x hops; before the first hop is nothing."""
 
     def __init__(self, width: int = WIDTH, dropout: float = 0.05) -> None:

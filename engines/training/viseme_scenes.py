@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]  # it ships no types
+import soxr
 
 from appliance.listening.blocks import BLOCK_SAMPLES, RATE
 from appliance.listening.features import features

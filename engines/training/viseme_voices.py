@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]  # it ships no types
+import soxr
 
 from appliance.demo.make_speech import Event
 from appliance.listening.blocks import RATE, from_pcm

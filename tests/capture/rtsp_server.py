@@ -5,11 +5,11 @@ The stream, ``/camera``, wants the user ``me`` and the password ``secret``.
 
 import sys
 
-import gi  # type: ignore[import-not-found]  # the distribution's Python has it, ours has not
+import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  # exist once their versions are said
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # exist once their versions are said
 
 PIPELINE = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=30/1"

@@ -103,3 +103,25 @@ def activation_ranges(model: onnx.ModelProto, names: Sequence[str], inputs: Arra
     made = [name for name in names if name not in inputs]
     values = {**run(watched, inputs, made), **inputs} if made else dict(inputs)
     return {name: (float(values[name].min()), float(values[name].max())) for name in names}
+
+
+def choosing_network() -> onnx.ModelProto:
+    """A network with control flow, which nothing here takes."""
+    branch = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["picture"], ["same"])],
+        "branch",
+        [],
+        [onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, None)],
+    )
+    graph = SmallGraph()
+    chosen = graph.node("If", graph.constant(True, np.bool_), then_branch=branch, else_branch=branch)
+    return graph.close(graph.node("Neg", chosen), ["batch", 4, 9, 8])
+
+
+SAME = 1e-5  # of an output's largest value: what another order of summation makes of 32 bits
+
+
+def assert_equal(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Any = None) -> None:
+    inputs = inputs or random_inputs(before)
+    assert [item.name for item in after.graph.input] == [item.name for item in before.graph.input]
+    assert largest_difference(run(before, inputs), run(after, inputs)) < SAME

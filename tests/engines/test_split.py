@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from small_graphs import SmallGraph, fetched_model, own_model, random_inputs, residual_network, run
+from small_graphs import SmallGraph, choosing_network, fetched_model, own_model, random_inputs, residual_network, run
 
 from engines.errors import EngineError
 from engines.split import split
@@ -112,15 +112,8 @@ def test_cuts_in_the_wrong_order_are_named() -> None:
 
 
 def test_control_flow_is_refused_by_name() -> None:
-    branch = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["picture"], ["same"])],
-        "branch",
-        [],
-        [onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, None)],
-    )
-    graph = SmallGraph()
-    chosen = graph.node("If", graph.constant(True, np.bool_), then_branch=branch, else_branch=branch)
-    model = graph.close(graph.node("Neg", chosen), ["batch", 4, 9, 8])
+    model = choosing_network()
+    chosen = model.graph.node[0].output[0]
 
     with pytest.raises(EngineError, match="operation If"):
         split(model, [[chosen]])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import soxr  # type: ignore[import-untyped]  # it ships no types
+import soxr
 
 from appliance.avatar.channels import VISEMES
 from appliance.listening.arousal import CALM

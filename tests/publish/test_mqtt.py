@@ -216,7 +216,7 @@ def test_a_burst_to_a_broker_that_stopped_reading_does_not_pile_up(mosquitto: Mo
 
 
 def stream(made: object, seconds: float) -> None:
-    send = made.send  # type: ignore[attr-defined]  # an output
+    send = made.send
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         send(a_state())

@@ -64,7 +64,7 @@ def test_a_weight_may_differ_by_the_tolerance(tmp_path: Path, change: float, agr
     ],
 )
 def test_a_difference_is_told_by_line_and_field(expected: Path, change: dict[str, object], told: str) -> None:
-    states = [dataclasses.replace(STATES[0], **change), *STATES[1:]]  # type: ignore[arg-type]  # fields by name
+    states = [dataclasses.replace(STATES[0], **change), *STATES[1:]]
 
     assert compare(expected, states, 0.02) == [f"line 1: {told}"]
 
