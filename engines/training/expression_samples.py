@@ -19,37 +19,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from appliance.face.regions import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from engines.training.deformations import POINTS, Deformations
 
-_RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners, the person's own
 _RIGID = (
-    168,
-    6,
-    197,
-    195,
-    122,
-    188,
-    245,
-    133,
-    351,
-    412,
-    465,
-    362,
-    5,
-    8,
-    9,
-    4,
-    1,
-    33,
-    263,
-    10,
-    109,
-    338,
-    67,
-    297,
-    127,
-    356,
-)
+    168, 6, 197, 195, 122, 188, 245, 133, 351, 412, 465, 362, 5,
+    8, 9, 4, 1, 33, 263, 10, 109, 338, 67, 297, 127, 356,
+)  # fmt: skip
 
 
 def upright(points: Tensor) -> Tensor:
@@ -57,7 +33,7 @@ def upright(points: Tensor) -> Tensor:
 
     The same as ``appliance.face.expression_network.upright``.
     """
-    right, left = points[:, _RIGHT_EYE, :2], points[:, _LEFT_EYE, :2]
+    right, left = points[:, RIGHT_EYE_OUTER, :2], points[:, LEFT_EYE_OUTER, :2]
     across = left - right
     length = across.norm(dim=1, keepdim=True)
     cos, sin = (across / length).unbind(1)

@@ -20,11 +20,11 @@ from torch.nn import functional
 from appliance.face.expression_network import PICTURE_BELOW, PICTURE_EYES, PICTURE_PX
 from appliance.face.regions import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, SCALE
 from engines.training.deformations import Deformations
+from engines.training.expression_bank import SOURCE_PX
 from engines.training.expression_samples import upright
 from engines.training.graph import Graph
 from engines.training.teacher import Teacher
 
-SOURCE_PX = 256
 GRID = 48  # nodes of a deformation each way
 REACH = 0.07  # how far a landmark moves the picture around it, in eye distances
 OWN_PX, TEACHER_PX = 192, 256  # what the two landmark networks take

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX
+from engines.training.expression_bank import SOURCE_PX
 from engines.training.expression_samples import upright
 from engines.training.pictures import (
-    SOURCE_PX,
     Networks,
     cut,
     find_points,
