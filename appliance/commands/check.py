@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from appliance.findings import Finding, Verdict, look
+from appliance.checks.finding import Finding, Verdict
+from appliance.checks.look import look
 from appliance.settings import Settings
 
 EXAMPLE = """
