@@ -1,18 +1,17 @@
-import subprocess
 from collections.abc import Iterator
 from itertools import count
 from os import getpid
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
+from devices import vcam as virtual
+from devices.vcam import VirtualCamera
 
 from appliance.capture.ring import SHARED_MEMORY
 from appliance.values import Event
 
 from .films import numbered
-from .vcam import VirtualCamera
 
 NUMBERS = count()
 
@@ -44,18 +43,13 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The camera that is put before the C library, compiled."""
-    library = tmp_path_factory.mktemp("vcam") / "vcam.so"
-    source = Path(__file__).parent / "vcam.c"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
-    return library
+    return virtual.build(tmp_path_factory.mktemp("vcam"))
 
 
 @pytest.fixture
 def vcam(tmp_path: Path, preload: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCamera:
     """A camera device for every process that this test starts."""
     camera = VirtualCamera(tmp_path)
-    cv2.imwrite(str(camera.jpeg), np.full((720, 1280, 3), 90, np.uint8))
-    monkeypatch.setenv("LD_PRELOAD", str(preload))
-    for variable, value in camera.environment().items():
+    for variable, value in camera.environment(preload).items():
         monkeypatch.setenv(variable, value)
     return camera

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from devices.vcam import VirtualCamera
 
 from appliance import settings
 from appliance.capture.supervisor import Cameras
@@ -14,7 +15,6 @@ from appliance.capture.v4l2 import captured_ns, needs_mjpg
 from appliance.values import Event, Frame
 
 from .processes import alive, capture_processes, start_appliance, wait_until
-from .vcam import VirtualCamera
 
 LIMIT_S = 25.0
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-HERE = Path(__file__).parent
+PACED = Path(__file__).parents[1] / "devices" / "paced_pcm.c"
 RATE = 16_000
 
 
@@ -38,9 +38,8 @@ class Alsa:
 @pytest.fixture(scope="session")
 def paced_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = tmp_path_factory.mktemp("alsa") / "libasound_module_pcm_paced.so"
-    source = HERE / "paced_pcm.c"
     subprocess.run(
-        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-DPIC", "-o", library, source, "-lasound"], check=True
+        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-DPIC", "-o", library, PACED, "-lasound"], check=True
     )
     return library
 

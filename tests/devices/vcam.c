@@ -3,7 +3,8 @@
  *
  *   VCAM_DEVICE   the device file; any plain file will do
  *   VCAM_CONTROL  a file that holds a struct control, through which a test commands faults and looks on
- *   VCAM_JPEG     the picture sent when the format is MJPG
+ *   VCAM_FILM     JPEGs, one behind the other, sent by turns when the format is MJPG; the first three are a
+ *                 green, a white and a black one, sent where a command says so
  *
  * The device's descriptor is a timer: it becomes readable once a picture period, as a camera's does, and
  * a picture is made when it is fetched. Like a camera on USB 2 it gives raw pictures only as fast as the
@@ -24,7 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFERS = 8, BUFFER_BYTES = 1 << 23, RAW_BYTES_PER_SECOND = 24576000, JPEG_FPS = 60 };
+enum look { FILM, FROZEN, GREEN, WHITE, BLACK };
+
+enum { BUFFERS = 8, BUFFER_BYTES = 1 << 23, RAW_BYTES_PER_SECOND = 24576000, JPEG_FPS = 60, MOST_JPEGS = 1024, MARKED = 3 };
 
 struct control {
     /* commands */
@@ -35,6 +38,9 @@ struct control {
     uint32_t wall_clock;     /* timestamps are of the wrong clock */
     uint32_t sent_percent;   /* how much of each picture arrives; 0 means all */
     uint32_t no_mjpg;        /* the camera knows raw pictures only */
+    uint32_t look;           /* what pictures show: enum look */
+    uint32_t only_width, only_height, only_fps; /* what the camera runs at and says, whatever is asked for; 0: as asked */
+    uint32_t true_fps;       /* what it runs at, whatever it says; 0: as it says */
     /* observations */
     uint32_t opened;         /* how often */
     uint32_t fourcc, width, height, fps;
@@ -43,8 +49,9 @@ struct control {
 };
 
 static volatile struct control *control;
-static uint8_t *jpeg;
-static size_t jpeg_bytes;
+static uint8_t *film;
+static size_t jpegs, jpeg_starts[MOST_JPEGS + 1]; /* where each begins in the film, and the end */
+static uint64_t shown; /* the number of the last picture that was not a frozen one */
 
 static int device = -1;
 static int memory = -1; /* the buffers, as a file, so that they can be mapped */
@@ -80,10 +87,21 @@ static int is_device(const char *path) {
     return name && path && !strcmp(path, name);
 }
 
+static void load_film(void) {
+    size_t bytes;
+    film = map_file("VCAM_FILM", PROT_READ, &bytes);
+    for (size_t i = 0; i + 2 < bytes && jpegs < MOST_JPEGS; i++)
+        if (film[i] == 0xff && film[i + 1] == 0xd8 && film[i + 2] == 0xff) /* 0xff is 0xff00 elsewhere in a JPEG */
+            jpeg_starts[jpegs++] = i;
+    jpeg_starts[jpegs] = bytes;
+    if (jpegs <= MARKED)
+        abort();
+}
+
 static int open_device(void) {
     if (!control) {
         control = map_file("VCAM_CONTROL", PROT_READ | PROT_WRITE, NULL);
-        jpeg = map_file("VCAM_JPEG", PROT_READ, &jpeg_bytes);
+        load_film();
         memory = memfd_create("vcam", MFD_CLOEXEC);
         if (ftruncate(memory, (off_t)BUFFERS * BUFFER_BYTES))
             abort();
@@ -131,14 +149,16 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
 static int set_format(struct v4l2_pix_format *wanted) {
     int is_jpeg = wanted->pixelformat == V4L2_PIX_FMT_MJPEG && !control->no_mjpg;
     format.pixelformat = is_jpeg ? V4L2_PIX_FMT_MJPEG : V4L2_PIX_FMT_YUYV;
-    format.width = clamp(wanted->width, 160, 1920) & ~1u;
-    format.height = clamp(wanted->height, 120, 1080);
+    format.width = control->only_width ? control->only_width : clamp(wanted->width, 160, 1920) & ~1u;
+    format.height = control->only_height ? control->only_height : clamp(wanted->height, 120, 1080);
     get_format(wanted);
     return 0;
 }
 
 static uint32_t fps_now(void) {
     uint32_t most = JPEG_FPS;
+    if (control->only_fps)
+        return control->only_fps;
     if (format.pixelformat == V4L2_PIX_FMT_YUYV)
         most = RAW_BYTES_PER_SECOND / (format.width * format.height * 2);
     return clamp(want_fps, 1, clamp(most, 1, JPEG_FPS));
@@ -155,7 +175,7 @@ static int rate(struct v4l2_streamparm *parameters, int set) {
 }
 
 static int64_t period(void) {
-    uint32_t fps = fps_now();
+    uint32_t fps = control->true_fps ? control->true_fps : fps_now();
     return fps > 1 ? 1000000000L / fps : 999999999L;
 }
 
@@ -189,17 +209,28 @@ static int query_buffer(struct v4l2_buffer *buffer) {
     return 0;
 }
 
-static size_t make_picture(uint8_t *pixels) {
-    size_t bytes = format.width * format.height * 2;
-    if (format.pixelformat == V4L2_PIX_FMT_MJPEG) {
-        memcpy(pixels, jpeg, jpeg_bytes);
-        bytes = jpeg_bytes;
-    } else {
-        for (size_t i = 0; i < bytes; i += 2) { /* a grey that changes with each picture */
-            pixels[i] = 16 + sequence % 200;
-            pixels[i + 1] = 128;
-        }
+static size_t make_jpeg(uint8_t *picture, enum look look) {
+    size_t index = look >= GREEN ? look - GREEN : MARKED + shown % (jpegs - MARKED);
+    size_t bytes = jpeg_starts[index + 1] - jpeg_starts[index];
+    memcpy(picture, film + jpeg_starts[index], bytes);
+    return bytes;
+}
+
+static size_t make_raw(uint8_t *pixels, enum look look) {
+    static const uint8_t luma[] = {[GREEN] = 0, [WHITE] = 235, [BLACK] = 16}, chroma[] = {[GREEN] = 0, [WHITE] = 128, [BLACK] = 128};
+    size_t bytes = (size_t)format.width * format.height * 2;
+    for (size_t i = 0; i < bytes; i += 2) { /* a grey that changes with each picture; green is what a driver forgot to fill */
+        pixels[i] = look >= GREEN ? luma[look] : 16 + shown % 200;
+        pixels[i + 1] = look >= GREEN ? chroma[look] : 128;
     }
+    return bytes;
+}
+
+static size_t make_picture(uint8_t *picture) {
+    enum look look = control->look;
+    if (look != FROZEN)
+        shown++;
+    size_t bytes = format.pixelformat == V4L2_PIX_FMT_MJPEG ? make_jpeg(picture, look) : make_raw(picture, look);
     return control->sent_percent ? bytes * control->sent_percent / 100 : bytes;
 }
 
