@@ -126,6 +126,7 @@ class Broker:
     cert_file: str = ""
     key_file: str = ""
     commands: bool = False
+    frame_bin: bool = False  # every frame packed, too, on frame.bin
 
     @property
     def tls(self) -> bool:

@@ -13,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from appliance.publish import wire
+from appliance.publish import packed, wire
 from appliance.publish.connection import Connection, Will, properties_of
 from appliance.settings import Broker, Device
 from appliance.values import AvatarState, Event
@@ -86,6 +86,7 @@ class AvatarPublisher:
 
     ``<stream>/<slot>/frame``  every state, QoS 0, never retained, expires after 1 s (MQTT 5); dropped when the
     connection is away, the broker has stopped reading, or this stream's last six frames have not left yet.
+    ``<stream>/<slot>/frame.bin``  the same, packed, where ``broker.frame_bin`` asks for it.
     ``<stream>/<slot>/state``  retained, QoS 1: published when state or session change, sent before the frame.
     ``availability``  retained, QoS 1: ``online`` while connected; ``offline`` by ``close``, or by the broker
     itself (after 2 s with MQTT 5) if we vanish.
@@ -100,6 +101,7 @@ class AvatarPublisher:
         """Read the secrets (``ConfigError``); ``info`` is what ``wire.encode_info`` takes."""
         self._topics = wire.Topics(device.site, device.name)
         self._info = wire.encode_info(info)
+        self._packs = broker.frame_bin
         self._link: _Link | None = None
         self._last: dict[Stream, AvatarState] = {}
         self._events: deque[bytes] = deque(maxlen=KEPT_EVENTS)
@@ -168,6 +170,9 @@ class AvatarPublisher:
             if not self._mended:
                 log.error("%s/%s: a value is not finite and is sent as neutral", state.stream, state.slot)
             self._mended += 1
+        if self._packs:
+            packed_topic = self._topics.packed_frame(state.stream, state.slot)
+            link.client.publish(packed_topic, packed.encode(state, offset_ns), 0, False, link.expiry)
         topic = self._topics.frame(state.stream, state.slot)
         return link.client.publish(topic, wire.encode(state, offset_ns), 0, False, link.expiry)
 

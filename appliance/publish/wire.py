@@ -23,7 +23,9 @@ from appliance.values import AvatarState, Event, Float32, Gaze, HeadPose, Tracki
 
 VERSION = 1
 ROOT = f"avatar/v{VERSION}"
-SCHEMAS = ("availability", "info", "health", "event", "state", "frame")
+DEVICE_LEAVES = ("availability", "info", "health", "event")
+STREAM_LEAVES = ("state", "frame")
+SCHEMAS = (*DEVICE_LEAVES, *STREAM_LEAVES, "command", "answer")
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_FRAME_BYTES = 2000
 """No frame is longer. One of a real face takes 1.6 kB, of which everything but the weights' digits is 1.5 kB."""
@@ -81,6 +83,10 @@ class Topics:
         """QoS 0: the parameters of one avatar."""
         return f"{self.root}/{stream}/{slot}/frame"
 
+    def packed_frame(self, stream: str, slot: int) -> str:
+        """QoS 0, where it is asked for: the same, packed."""
+        return f"{self.frame(stream, slot)}.bin"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -99,9 +105,9 @@ def parse_topic(topic: str) -> Address | None:
     if len(parts) < 5 or "/".join(parts[:2]) != ROOT:
         return None
     site, device, rest = parts[2], parts[3], parts[4:]
-    if len(rest) == 1 and rest[0] in SCHEMAS[:4]:
+    if len(rest) == 1 and rest[0] in DEVICE_LEAVES:
         return Address(site, device, rest[0])
-    if len(rest) == 3 and rest[2] in SCHEMAS[4:] and rest[1].isdecimal():
+    if len(rest) == 3 and rest[2] in STREAM_LEAVES and rest[1].isdecimal():
         return Address(site, device, rest[2], rest[0], int(rest[1]))
     return None
 

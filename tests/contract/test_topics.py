@@ -163,3 +163,30 @@ def test_what_cannot_be_measured_never_breaks_the_json() -> None:
     health = json.loads(payload)
     validator("health").validate(health)
     assert (health["lfb_mb"], health["first_frame_s"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "is_one"),
+    [
+        ({}, True),
+        ({"transaction": "a7"}, True),
+        ({"stream": "cam0", "slot": 1, "transaction": "a7"}, True),
+        ({"stream": "../../etc"}, False),
+        ({"slot": 8}, False),
+        ({"transaction": "x" * 65}, False),
+        ({"shell": "reboot"}, False),
+        ([], False),
+    ],
+)
+def test_the_command_schema_takes_what_was_agreed_alone(command: object, is_one: bool) -> None:
+    assert validator("command").is_valid(command) is is_one
+
+
+@pytest.mark.parametrize("status", ["done", "failed", "refused"])
+def test_an_answer_says_what_became_of_a_command(status: str) -> None:
+    answer = {"status": status, "data": {}, "error": None, "transaction": "a7"}
+
+    assert validator("answer").is_valid(answer)
+    assert not validator("answer").is_valid({**answer, "status": "perhaps"})
+    for name in answer:
+        assert not validator("answer").is_valid(without(answer, name))
