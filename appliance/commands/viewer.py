@@ -1,11 +1,16 @@
 """Show avatars in a web browser: a separate process that knows only MQTT."""
 
 import argparse
+import json
 
+from appliance.publish import wire
 from appliance.renderers import viewer
 from appliance.settings import Settings
 
-EXAMPLE = "appliance viewer --port 8080 --set broker.url=mqtt://renderer.local"
+EXAMPLE = """
+appliance viewer --port 8080 --set broker.url=mqtt://renderer.local
+appliance viewer --schema frame
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +21,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site", default="+", help="show this site alone (default: all)")
     parser.add_argument("--device", default="+", help="show this device alone (default: all)")
+    parser.add_argument(
+        "--schema",
+        nargs="?",
+        const="all",
+        choices=("all", *wire.SCHEMAS),
+        help="print the JSON Schema of one payload, or of all by name, and end",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serve the page until told to end."""
+    """Serve the page until told to end, or print what payloads look like."""
+    if arguments.schema:
+        print(_schemas(arguments.schema))
+        return 0
     server = viewer.listen(arguments.host, arguments.port)
     viewer.serve(server, settings.broker, arguments.site, arguments.device)
     return 0
+
+
+def _schemas(name: str) -> str:
+    if name == "all":
+        return json.dumps({each: wire.schema(each) for each in wire.SCHEMAS}, indent=2)
+    return wire.schema_text(name).rstrip("\n")
