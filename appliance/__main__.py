@@ -11,6 +11,7 @@ from types import ModuleType
 
 from appliance import __version__, settings
 from appliance.errors import ACTIONABLE
+from appliance.journal import handler as journal_handler
 
 COMMANDS = ("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "record", "replay", "bench")
 
@@ -97,11 +98,11 @@ def _settings(arguments: argparse.Namespace, module: ModuleType) -> settings.Set
 def _start_logging(arguments: argparse.Namespace, module: ModuleType) -> None:
     """What serves says what it does; what a person asked for answers alone, unless asked for more."""
     serves = getattr(module, "SETTINGS", "either") == "device" and not arguments.quiet
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO if serves else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    level = logging.DEBUG if arguments.verbose else logging.INFO if serves else logging.WARNING
+    if journal := journal_handler():
+        logging.basicConfig(level=level, format="%(message)s", handlers=[journal])
+    else:
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 if __name__ == "__main__":

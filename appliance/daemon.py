@@ -29,6 +29,7 @@ from appliance.publish.mqtt import AvatarPublisher
 from appliance.publish.outlet import Outlet
 from appliance.recording import Recording
 from appliance.settings import Settings
+from appliance.status_line import one_line
 from appliance.values import Event, Frame
 from appliance.watchdog import Watchdog
 from calibration.folder import CalibrationFolder
@@ -80,8 +81,7 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         frames = cameras.ready(_beat_ns(settings)) if settings.camera else _while_heard(cameras.ready(VOICE_NS), ears)
         frames = recording.watch(frames) if recording else frames
         with stopped_by_signals(cameras.stop):
-            watchdog.ready()
-            watchdog.status("running")
+            watchdog.ready(lambda: one_line(publisher.status(), meters.fps(), cameras.status(), ears))
             run(frames, tracker, voices, avatar, outlet, watchdog)
         watchdog.stopping()
 

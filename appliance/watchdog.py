@@ -19,9 +19,11 @@ class Watchdog:
         self._send = _sender(os.environ)
         self._beat_ns = _interval_ns(os.environ) // _FRACTION
         self._last_ns = 0
+        self._tell: Callable[[], str] | None = None
 
-    def ready(self) -> None:
-        """Say that start-up is over."""
+    def ready(self, tell: Callable[[], str] | None = None) -> None:
+        """Say that start-up is over; from now on every beat also says what ``tell`` has to say."""
+        self._tell = tell
         self._send("READY=1")
 
     def alive(self) -> None:
@@ -30,6 +32,8 @@ class Watchdog:
         if self._beat_ns and now_ns - self._last_ns >= self._beat_ns:
             self._last_ns = now_ns
             self._send("WATCHDOG=1")
+            if self._tell is not None:
+                self.status(self._tell())
 
     def status(self, text: str) -> None:
         """Say in one line what the program does, for ``systemctl status``."""

@@ -128,3 +128,13 @@ def test_a_service_manager_that_does_not_read_does_not_stop_the_loop(
         watchdog.status("busy")
 
     assert 0 < len(waiting(manager)) < 2000
+
+
+@pytest.mark.usefixtures("transport")
+def test_once_ready_every_beat_says_what_is_being_done(manager: socket.socket) -> None:
+    watchdog = Watchdog()
+
+    watchdog.ready(lambda: "sending cam0/0\n30 frames/s")
+    watchdog.alive()
+
+    assert waiting(manager) == ["READY=1", "WATCHDOG=1", "STATUS=sending cam0/0 30 frames/s"]

@@ -1,6 +1,7 @@
 """Build the engines of this device from its networks, list them, hold them against FP32, time them, split, prune.
 
 build    makes what is missing, verified; INT8 that misses its tolerance gives way to FP16
+prepare  for each boot: fetches networks that are missing and, where TensorRT runs them, builds engines
 list     says of each network which engine is loaded, or why it is absent
 verify   holds each engine against the FP32 reference once more
 bench    times each engine from host memory to host memory
@@ -23,14 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.errors import ApplianceError
-from appliance.installed import every_network, wanted_engines
+from appliance.installed import every_network, networks, wanted_engines
 from appliance.progress import Progress
 from appliance.settings import Settings
 from engines import manifest
 from engines.fetch import ensure, is_ready
 from engines.keys import choose_engine, keys_in_use
 from engines.networks import Network, network
-from engines.opening import this_board
+from engines.opening import choose, this_board
 from engines.own import is_own_model
 from engines.store import Store
 from engines.timing import batch_of, times
@@ -43,7 +44,7 @@ appliance engines list --json
 appliance engines split large.onnx --at encoder_out --at mid_1,mid_2
 """
 
-_ACTIONS = ("build", "list", "verify", "bench", "split", "prune")
+_ACTIONS = ("build", "prepare", "list", "verify", "bench", "split", "prune")
 _FRAMES = 1000
 
 
@@ -87,6 +88,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do what the arguments say."""
     if arguments.action == "split":
         return _split(arguments.networks, arguments.at, arguments.out)
+    if arguments.action == "prepare":
+        return _prepare(arguments, settings)
     if arguments.action == "prune":
         return _prune(settings)
     rows = {"build": _build, "list": _list, "verify": _verify, "bench": _bench}[arguments.action](arguments, settings)
@@ -123,6 +126,16 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, 
             with _dies_at_once():
                 workshop.ensure(one, arguments.again, arguments.tune)
     return _list(arguments, settings)
+
+
+def _prepare(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make what the daemon needs; quick where all is there, as every boot waits for it."""
+    ensure(settings.storage.models, networks(settings), _say)
+    if choose(settings.engines.runner) != "tensorrt":
+        return 0
+    if any(row["state"] != "ready" for row in _list(arguments, settings)):
+        _build(arguments, settings)
+    return 0
 
 
 def _list(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Who we are to the broker, and whom we trust: user name, password, certificates."""
 
 import logging
+import os
 import ssl
 import stat
 from dataclasses import dataclass
@@ -39,11 +40,23 @@ def read_credentials(broker: Broker) -> Credentials:
     return Credentials(username, password, _tls_context(broker) if broker.tls else None)
 
 
+def loaded(name: str) -> Path:
+    """Return where to read a secret file: what systemd loaded under its name, or the file itself.
+
+    A unit's ``LoadCredential=`` puts files of root where the service alone can read them, see systemd.exec(5).
+    A blank one stands for a file that is not there.
+    """
+    path = Path(name).expanduser()
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    credential = Path(folder) / path.name if folder else path
+    return credential if credential.is_file() and credential.read_bytes().strip() else path
+
+
 def _read_secret(setting: str, name: str, private: bool) -> str | None:
     """Return a secret file's content without the newline at its end; ``None`` where no file is set."""
     if not name:
         return None
-    path = Path(name).expanduser()
+    path = loaded(name)
     try:
         secret = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,7 +83,7 @@ def _tls_context(broker: Broker) -> ssl.SSLContext:
     if bool(broker.cert_file) != bool(broker.key_file):
         raise ConfigError("broker.cert_file and broker.key_file must be given together")
     if broker.cert_file:
-        cert, key = Path(broker.cert_file).expanduser(), Path(broker.key_file).expanduser()
+        cert, key = loaded(broker.cert_file), loaded(broker.key_file)
         try:
             context.load_cert_chain(cert, key)
             _warn_if_exposed("key_file", key)

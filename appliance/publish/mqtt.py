@@ -13,6 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from appliance import journal
 from appliance.publish import packed, wire
 from appliance.publish.connection import Connection, Will, properties_of
 from appliance.settings import Broker, Device
@@ -136,7 +137,8 @@ class AvatarPublisher:
         return False
 
     def event(self, event: Event) -> None:
-        """Publish something that happened; it waits for a connection, with the newest few others."""
+        """Log and publish something that happened; it waits for a connection, with the newest few others."""
+        journal.note(event)
         self._events.append(wire.encode_event(event, time.time_ns()))
         self._publish_events(self._link)
 
