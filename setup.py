@@ -4,7 +4,16 @@ from re import search
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+SHARE = Path("share/avatar-appliance")
 VERSION = search(r'__version__ = "(.+)"', (HERE / "appliance/__init__.py").read_text())
+
+
+
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """A folder's files, for ``data_files``: they land below the environment's ``share``."""
+    files = [path.relative_to(HERE) for path in sorted((HERE / folder).rglob("*")) if path.is_file()]
+    return [(str(SHARE / path.parent), [str(path)]) for path in files]
+
 
 setup(
     name="avatar-appliance",
@@ -22,6 +31,7 @@ setup(
         "appliance.demo": ["*.wav", "*.json"],
         "engines": ["models/*/*"],
     },
+    data_files=[(str(SHARE), ["README.md"]), *shared("systemd")],
     install_requires=[
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
@@ -31,6 +41,7 @@ setup(
         "tflite>=2.10",
         "flatbuffers>=23",
         "amqtt>=0.11.3",
+        "cryptography>=42",
         "aiohttp>=3.9",
         "rich>=13",
         "soxr>=0.5",
