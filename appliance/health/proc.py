@@ -1,10 +1,17 @@
 """Readings of any Linux machine, from /proc and /sys. A file that is not there is not an error."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.health import sensors
+from appliance.health.files import counters, text
+from appliance.health.limits import own_pressure, room_mb
 from appliance.health.readings import Reading
+
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+_FEWEST_ORDERS = 8  # of a zone's free blocks; a line of fewer is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,32 +22,50 @@ class CpuTimes:
     total: int = 0
 
 
+class Kernel:
+    """The kernel's own files as a source of readings."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._times: CpuTimes | None = None
+
+    def read(self) -> Reading:
+        """Read them all; the share of the processor is that since the call before."""
+        reading, self._times = read_proc(self._times, self._root)
+        return reading
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def read_proc(before: CpuTimes | None = None, root: Path = Path("/")) -> tuple[Reading, CpuTimes]:
     """Read the machine; hand the returned times to the next call, which then knows the CPU's share.
 
-    The first call says 0 percent.
+    The first call says 0 percent. Where a control group leaves less memory than the machine has, that is available.
     """
-    memory = parse_meminfo(_text(root / "proc/meminfo"))
-    some, full = parse_pressure(_text(root / "proc/pressure/memory"))
-    times = parse_cpu_times(_text(root / "proc/stat"))
+    memory = counters(text(root / "proc/meminfo"))
+    some, full = parse_pressure(own_pressure(root) or text(root / "proc/pressure/memory"))
+    times = parse_cpu_times(text(root / "proc/stat"))
+    thermal, hwmon = root / "sys/class/thermal", root / "sys/class/hwmon"
+    available_mb, room = memory.get("MemAvailable", memory.get("MemFree", 0)) // 1024, room_mb(root)
     reading = Reading(
-        available_mb=memory.get("MemAvailable", memory.get("MemFree", 0)) // 1024,
+        available_mb=available_mb if room is None else min(available_mb, room),
         total_mb=memory.get("MemTotal", 0) // 1024,
         swap_used_mb=(memory.get("SwapTotal", 0) - memory.get("SwapFree", 0)) // 1024,
         swap_total_mb=memory.get("SwapTotal", 0) // 1024,
         read_ns=time.monotonic_ns(),
+        lfb_mb=parse_largest_block(text(root / "proc/buddyinfo")),
         psi_some_avg10=some,
         psi_full_avg10=full,
-        temperatures_c=read_temperatures(root / "sys/class/thermal"),
+        temperatures_c=sensors.read_temperatures(thermal),
+        throttles_at_c=sensors.throttles_at_c(thermal),
+        throttled=sensors.throttled(thermal),
+        fan_percent=sensors.fan_percent(hwmon),
+        rails_mw=sensors.read_rails(hwmon),
+        clocks_mhz=sensors.read_clocks(root / "sys/devices/system/cpu"),
         cpu_percent=cpu_percent(before, times),
     )
     return reading, times
-
-
-def parse_meminfo(text: str) -> dict[str, int]:
-    """Kibibytes by name; lines of another form are skipped."""
-    fields = (line.split() for line in text.splitlines())
-    return {words[0].rstrip(":"): int(words[1]) for words in fields if len(words) > 1 and words[1].isdigit()}
 
 
 def parse_pressure(text: str) -> tuple[float | None, float | None]:
@@ -54,6 +79,18 @@ def parse_pressure(text: str) -> tuple[float | None, float | None]:
         except (KeyError, ValueError):
             continue
     return averages.get("some"), averages.get("full")
+
+
+def parse_largest_block(buddyinfo: str) -> float | None:
+    """Megabytes of the largest free block of /proc/buddyinfo, whose columns are blocks of 1, 2, 4, 8 ... pages."""
+    largest: float | None = None
+    for line in buddyinfo.splitlines():
+        counts = line.partition("zone")[2].split()[1:]
+        if len(counts) < _FEWEST_ORDERS or not all(count.isdigit() for count in counts):
+            continue
+        orders = [order for order, count in enumerate(counts) if int(count)]
+        largest = max(largest or 0.0, _PAGE_MB * (1 << max(orders)) if orders else 0.0)
+    return largest
 
 
 def parse_cpu_times(text: str) -> CpuTimes:
@@ -70,22 +107,3 @@ def cpu_percent(before: CpuTimes | None, now: CpuTimes) -> float:
     if before is None or now.total <= before.total:
         return 0.0
     return min(max(100.0 * (now.busy - before.busy) / (now.total - before.total), 0.0), 100.0)
-
-
-def read_temperatures(thermal: Path) -> dict[str, float]:
-    """Degrees by zone type; zones of one type are numbered; a zone that is off does not read."""
-    temperatures: dict[str, float] = {}
-    for zone in sorted(thermal.glob("thermal_zone*"), key=lambda path: (len(path.name), path.name)):
-        name, milli = _text(zone / "type").strip() or zone.name, _text(zone / "temp").strip()
-        if not milli.lstrip("-").isdigit() or int(milli) < -200_000:
-            continue
-        count = sum(1 for known in temperatures if known == name or known.startswith(f"{name}-"))
-        temperatures[f"{name}-{count + 1}" if count else name] = int(milli) / 1000.0
-    return temperatures
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not there, not readable, or a sensor that is powered down
-        return ""

@@ -138,6 +138,7 @@ def _camera(status: Any) -> dict[str, object]:
         "dropped": status.dropped,
         "restarts": status.restarts,
         "error": status.error or None,
+        "poor": status.poor or None,
     }
 
 
@@ -148,6 +149,7 @@ def _microphone(ear: Listening, lag_ms: float | None) -> dict[str, object]:
         "overruns": status.overruns,
         "restarts": status.restarts,
         "error": status.last_error or None,
+        "poor": status.poor or None,
         "lag_ms": lag_ms,
     }
 
