@@ -17,7 +17,7 @@ QUIET_NS = 100_000_000
 STALL_NS = 1_900_000_000  # so that it is noticed within 2 s
 FIRST_PICTURE_NS = 8_000_000_000  # opening takes longer: a network camera waits for its next key picture
 SETTLED_NS = 10_000_000_000
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 1.5  # a camera that is back is seen again within 3 s
 
 _STOP_LIMIT_S = 1.0
 
@@ -30,7 +30,8 @@ class CameraStatus:
     pictures: int  # captured since the appliance started
     dropped: int  # of these, how many the loop never saw
     restarts: int
-    error: str  # why capture last stopped; empty if it never did
+    error: str  # what keeps it from giving pictures; empty while it gives them
+    poor: str = ""  # what is wrong with the pictures that it gives
 
 
 def pause_s(attempt: int) -> float:
@@ -51,7 +52,8 @@ class CapturedCamera:
         # Two, by turns: a picture stays as it is while the next one is copied. Filled, so that the memory is ours.
         self._buffers = [np.full(self._reader.capacity, 0, np.uint8) for _ in range(2)]
         self._sequence = self._delivered = self._restarts = self._attempt = 0
-        self._error = ""
+        self._error = self._poor = ""
+        self._poor_ns = 0
         self._lost_ns = 0  # when it was lost; 0 while it is well
         self._entry_ns = time.monotonic_ns()
         self._fresh = False
@@ -95,12 +97,17 @@ class CapturedCamera:
         if self._lost_ns:
             after_s = round((now_ns - self._lost_ns) / 1e9, 1)
             self._report(Event("camera_back", {"camera": self.name, "after_s": after_s}))
-            self._lost_ns = 0
+            self._lost_ns, self._error = 0, ""
 
     def _heard(self, message: Mapping[str, object]) -> None:
         if "rejected" in message:
             details = {"camera": self.name, "reason": message["rejected"], "dropped": message["dropped"]}
             self._report(Event("picture_rejected", details))
+        elif "waiting" in message:  # it is alive, and looks for its camera itself
+            self._news_ns = time.monotonic_ns()
+            self._lose(str(message["waiting"]))
+        elif "poor" in message:
+            self._judge(str(message["poor"]))
         elif "ended" in message:
             self.ended = True
             self._let_go()
@@ -134,12 +141,26 @@ class CapturedCamera:
     def _fail(self, reason: str) -> None:
         now_ns = time.monotonic_ns()
         self._let_go()
-        self._error = reason
         self._attempt += 1
         self._next_ns = now_ns + round(pause_s(self._attempt) * 1e9)
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        self._error, self._poor = reason, ""
         if not self._lost_ns:
-            self._lost_ns = now_ns
+            self._lost_ns = time.monotonic_ns()
             self._report(Event("camera_lost", {"camera": self.name, "reason": reason}))
+
+    def _judge(self, poor: str) -> None:
+        """Tell what is wrong with the pictures that are shown, and when nothing is any more."""
+        now_ns = time.monotonic_ns()
+        if poor:
+            self._poor_ns = self._poor_ns if self._poor else now_ns
+            self._report(Event("camera_poor", {"camera": self.name, "reason": poor}))
+        elif self._poor:
+            after_s = round((now_ns - self._poor_ns) / 1e9, 1)
+            self._report(Event("camera_well", {"camera": self.name, "after_s": after_s}))
+        self._poor = poor
 
     def _let_go(self) -> None:
         self._running = False
@@ -162,9 +183,9 @@ class CapturedCamera:
 
     def status(self) -> CameraStatus:
         """Return how this camera fares. May be called from any thread."""
-        live = self._running and self._since_ns > 0
+        live = self._running and self._since_ns > 0 and not self._lost_ns
         dropped = max(0, self._sequence - self._delivered)
-        return CameraStatus(live, self._sequence, dropped, self._restarts, self._error)
+        return CameraStatus(live, self._sequence, dropped, self._restarts, self._error, self._poor)
 
     def close(self) -> None:
         """End the capture process and remove the ring. Pictures already given stay valid."""

@@ -3,7 +3,9 @@
 Standard input brings one line of JSON (the path of the ring, the camera's settings) and then stays
 open: its end is the order to stop, and comes by itself when the appliance dies. Standard output
 carries lines: an empty one for each picture that is in the ring now, and JSON for what there is to tell:
-``{"rejected": reason, "dropped": bool}``, ``{"failed": reason}`` or ``{"ended": true}``, the last two as the last line.
+``{"rejected": reason, "dropped": bool}``; ``{"poor": reason}`` of pictures that are shown all the same, empty when they
+are well again; ``{"waiting": reason}`` once a second while there is no camera or no picture that can be used;
+``{"failed": reason}`` or ``{"ended": true}`` as the last line.
 """
 
 import contextlib
@@ -47,23 +49,33 @@ def capture(camera: settings.Camera, ring_path: Path, lines: Lines) -> None:
     import cv2
 
     from appliance.capture.cameras import open_camera
+    from appliance.capture.patience import Patience, once_there
     from appliance.capture.pictures import as_bgr
     from appliance.capture.ring import RingWriter
+    from appliance.capture.scrutiny import FROZEN, Scrutiny
 
     cv2.setNumThreads(1)
     ring = RingWriter(ring_path)
-    reported: set[str] = set()
-    for picture, captured_ns in open_camera(camera).pictures():
+    reported = {FROZEN}  # told by patience alone: a picture that is the same once more is no oddity
+    scrutiny, patience = Scrutiny(camera), Patience(lines.tell)
+    for picture, captured_ns in once_there(open_camera(camera), lines.tell):
         if picture is None:
             ring.skip()
             continue
         image, fault = as_bgr(picture, ring.capacity)
+        if image is not None and (refusal := scrutiny.refuse(image, captured_ns)):
+            image, fault = None, refusal
         if fault and fault not in reported:
             reported.add(fault)
             lines.tell(rejected=fault, dropped=image is None)
-        if image is not None:
-            ring.write(image, captured_ns)
-            lines.picture()
+        if image is None:
+            patience.refused(fault)
+            continue
+        patience.shown()
+        ring.write(image, captured_ns)
+        lines.picture()
+        if (poor := scrutiny.poor(image, captured_ns)) is not None:
+            lines.tell(poor=poor)
 
 
 def main() -> int:

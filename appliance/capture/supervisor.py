@@ -15,7 +15,7 @@ class Cameras:
     """Captures every camera in a process of its own and restarts those that fail. A context manager.
 
     ``report`` is called from within ``ready`` with the events ``camera_lost``, ``capture_restarted``,
-    ``camera_back`` and ``picture_rejected``. One dead camera never stops the others.
+    ``camera_back``, ``camera_poor``, ``camera_well`` and ``picture_rejected``. One dead camera never stops the others.
     """
 
     def __init__(self, cameras: Sequence[settings.Camera], report: Callable[[Event], None]) -> None:

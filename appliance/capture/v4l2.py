@@ -58,6 +58,19 @@ class V4L2Camera:
         )
 
     def _open(self) -> cv2.VideoCapture:
+        """Open the device as the settings say; once more where it came up otherwise, as some do after a reset."""
+        capture = self._opened()
+        if self._is_as_asked(capture):
+            return capture
+        capture.release()
+        return self._opened()
+
+    def _is_as_asked(self, capture: cv2.VideoCapture) -> bool:
+        asked = (*self._size_px, self._fps)
+        told = (capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS))
+        return all(round(value) == wanted for value, wanted in zip(told, asked, strict=True))
+
+    def _opened(self) -> cv2.VideoCapture:
         if not Path(self._device).exists():
             raise CameraError(f"no camera at {self._device}; plug it in, or look for its name with: ls /dev/video*")
         capture = cv2.VideoCapture(self._device, cv2.CAP_V4L2)

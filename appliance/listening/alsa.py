@@ -1,5 +1,6 @@
 """A sound card, by ALSA's name for it. The one module that imports ``alsaaudio``."""
 
+import ctypes
 import select
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class AlsaMicrophone:
             device = self._open(alsaaudio)
             yield from self._hear(device)
         except alsaaudio.ALSAAudioError as error:
-            cure = "see the names that arecord -L lists" if device is None else "look at its plug"
+            cure = _cure(str(error), opened=device is not None)
             raise self._error(f"gives no sound: {error}; {cure}") from None
         finally:
             if device is not None:
@@ -46,6 +47,7 @@ class AlsaMicrophone:
         except ImportError as error:
             raise self._error(f"needs pyalsaaudio ({error}): pip install 'avatar-appliance[device]'") from None
         library: ModuleType = alsaaudio
+        _hush()
         return library
 
     def _open(self, alsaaudio: ModuleType) -> Any:
@@ -85,6 +87,7 @@ class AlsaMicrophone:
                 sound_s = time.monotonic()
             elif length == -_EPIPE:
                 yield None
+                time.sleep(_PERIOD_S)  # a device that does nothing else would take a whole processor
             left_s = sound_s + _QUIET_S - time.monotonic()
             if left_s <= 0:
                 raise self._error(f"gave no sound for {_QUIET_S:g} s; look at its plug and its switch")
@@ -99,6 +102,21 @@ class AlsaMicrophone:
 
     def _error(self, what: str) -> MicrophoneError:
         return MicrophoneError(f"microphone {self._name}: alsa:{self._pcm} {what}")
+
+
+_Hear = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_HEAR_NOTHING = _Hear(lambda *_: None)  # as long as the program: ALSA keeps its address
+
+
+def _hush() -> None:
+    """Keep ALSA's own lines, of which each attempt to open an absent device causes some, out of the journal."""
+    ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_HEAR_NOTHING)
+
+
+def _cure(error: str, opened: bool) -> str:
+    if "busy" in error:
+        return "see which program holds it with: fuser -v /dev/snd/*"
+    return "look at its plug" if opened else "see the names that arecord -L lists"
 
 
 def _wait(device: Any, limit_s: float) -> None:

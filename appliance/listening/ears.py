@@ -11,13 +11,14 @@ from appliance.errors import MicrophoneError
 from appliance.latest import Latest
 from appliance.listening.hearing import Hearing
 from appliance.listening.microphones import microphone_of
+from appliance.listening.scrutiny import SoundScrutiny
 from appliance.listening.viseme_network import VisemeNetwork
 from appliance.values import Event, Sound, Voice
 
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.5
-_LAST_RETRY_S = 10.0
+_LAST_RETRY_S = 1.5  # a device that is back is heard again within 3 s
 _STEADY_BLOCKS = 100  # after a second of sound the next failure is a new one
 _QUIET_S = 0.1  # between the values of a microphone that is away
 _CLOSE_S = 3.0  # longer than the longest wait for a device
@@ -33,6 +34,7 @@ class ListeningStatus:
     last_error: str = ""
     ended: bool = False  # a recording played to its end, or the thread is gone
     failure: BaseException | None = None  # a bug; ``close`` raises it
+    poor: str = ""  # what is wrong with the sound that it gives
 
 
 class Listening:
@@ -53,6 +55,7 @@ class Listening:
         self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
         self.name = microphone.name
         self._microphone = microphone_of(microphone)
+        self._senses = microphone.source.startswith("alsa:")  # a recording may hold silence
         self._delay_ns = round(microphone.delay_ms * 1e6)
         self._hearing = Hearing(microphone.name, network)
         self._report = report
@@ -61,7 +64,7 @@ class Listening:
         self._thread = threading.Thread(target=self._run, name=f"listening-{microphone.name}", daemon=True)
         self._blocks = 0
         self._restarts = 0
-        self._last_error = ""
+        self._last_error = self._poor = ""
         self._failure: BaseException | None = None
 
     def start(self) -> None:
@@ -71,9 +74,8 @@ class Listening:
     def status(self) -> ListeningStatus:
         """Say how it goes; from any thread."""
         ended = self._thread.ident is not None and not self._thread.is_alive()
-        return ListeningStatus(
-            self._blocks, self._microphone.overruns, self._restarts, self._last_error, ended, self._failure
-        )
+        counts = (self._blocks, self._microphone.overruns, self._restarts)
+        return ListeningStatus(*counts, self._last_error, ended, self._failure, self._poor)
 
     def close(self) -> None:
         """Stop listening, and raise what killed the thread if a bug did."""
@@ -109,6 +111,7 @@ class Listening:
     def _hear(self) -> None:
         """Listen until the recording ends or the microphone fails."""
         self._hearing.forget()
+        scrutiny = SoundScrutiny()
         for given in self._microphone.blocks():
             if self._stop.is_set():
                 return
@@ -117,6 +120,9 @@ class Listening:
                 self._find()
             self.voice.put(replace(self._hearing.hear(sound), ready_ns=time.monotonic_ns()))
             self._blocks += 1
+            overruns, now_ns = self._microphone.overruns, time.monotonic_ns()
+            if self._senses and (poor := scrutiny.poor(given.samples, overruns, now_ns)) is not None:
+                self._judge(poor)
             if self._record is not None:
                 self._record(sound)
 
@@ -126,8 +132,18 @@ class Listening:
         while (left_s := ends_s - time.monotonic()) > 0 and not self._stop.wait(min(left_s, _QUIET_S)):
             self._fall_silent()
 
+    def _judge(self, poor: str) -> None:
+        """Tell what is wrong with the sound that is heard, and when nothing is any more."""
+        if poor:
+            log.warning("microphone %s is poor: %s", self.name, poor)
+            self._report(Event("microphone_poor", {"microphone": self.name, "reason": poor}))
+        else:
+            self._report(Event("microphone_well", {"microphone": self.name}))
+        self._poor = poor
+
     def _lose(self, error: MicrophoneError) -> None:
         self._fall_silent()
+        self._poor = ""
         if str(error) != self._last_error:
             log.warning("%s; trying again", error)
             self._report(Event("microphone_lost", {"microphone": self.name, "error": str(error)}))

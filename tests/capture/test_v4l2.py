@@ -171,7 +171,7 @@ def test_a_pulled_plug_is_no_spin_and_the_camera_comes_back_as_it_was(
         frames_until(cameras, lambda frames: len(frames) > 20)
         vcam.command(device_error=ENODEV)
         pulled = time.monotonic()
-        frames_until(cameras, lambda _: sum(event.name == "capture_restarted" for event in events) > 1)
+        frames_until(cameras, lambda _: time.monotonic() - pulled > 3)
         pulled_s = time.monotonic() - pulled
         refused = vcam.saw("refused")
         vcam.command(device_error=0)
@@ -208,4 +208,6 @@ def test_truncated_pictures_are_dropped_with_one_event(name: str, vcam: VirtualC
     assert [event.name for event in events] == ["picture_rejected"]
     assert events[0].details == {"camera": name, "reason": "empty or truncated", "dropped": True}
     assert len(during) < 5
-    assert all(frame.image.std() < 2 for frame in during + again if frame.image is not None), "half a picture came"
+    assert all(frame.image[360:].std() < 2 for frame in during + again if frame.image is not None), (
+        "half a picture came"
+    )

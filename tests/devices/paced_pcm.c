@@ -3,8 +3,10 @@
  * monotonic clock, and that over-runs, falls silent and dies as hardware does.
  *
  * asound.conf:  pcm.NAME { type paced  control "/a/folder" }
- * A file in the control folder is an order: "gone" unplugs the device, "quiet" stops its samples
- * and wake-ups, "choked" lets it over-run for ever, "stereo" gives it no single channel. Sample n of the device's life is n modulo 30011.
+ * A file in the control folder is an order: "gone" unplugs the device, "busy" lets nobody open it, "quiet"
+ * stops its samples and wake-ups, "choked" lets it over-run for ever, "rattled" four times a second, "stereo"
+ * gives it no single channel, "cd" no rate but 44100, "slow" a tenth fewer samples than its rate says, "zeros" and
+ * "loud" samples that are all 0 or all at full scale. Sample n of the device's life is n modulo 30011.
  *
  * Build:  gcc -shared -fPIC -DPIC -o libasound_module_pcm_paced.so paced_pcm.c -lasound
  */
@@ -39,7 +41,8 @@ static int ordered(const struct paced *mic, const char *order) {
 }
 
 static int64_t heard(const struct paced *mic) {
-    return (now_ns() - mic->start_ns) * mic->io.rate / 1000000000;
+    int64_t samples = (now_ns() - mic->start_ns) * mic->io.rate / 1000000000;
+    return ordered(mic, "slow") ? samples * 9 / 10 : samples;
 }
 
 static int paced_prepare(snd_pcm_ioplug_t *io) {
@@ -67,6 +70,8 @@ static snd_pcm_sframes_t paced_pointer(snd_pcm_ioplug_t *io) {
     int64_t waiting = heard(mic) - mic->read;
     if (ordered(mic, "gone") || ordered(mic, "choked"))
         return -EPIPE;
+    if (ordered(mic, "rattled") && now_ns() - mic->start_ns > 250000000)
+        return -EPIPE;
     if (ordered(mic, "quiet")) {
         paced_stop(io);
         return mic->told % io->buffer_size;
@@ -80,11 +85,12 @@ static snd_pcm_sframes_t paced_pointer(snd_pcm_ioplug_t *io) {
 static snd_pcm_sframes_t paced_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
                                         snd_pcm_uframes_t offset, snd_pcm_uframes_t size) {
     struct paced *mic = io->private_data;
+    int zeros = ordered(mic, "zeros"), loud = ordered(mic, "loud");
     for (unsigned channel = 0; channel < io->channels; channel++) {
         char *first = (char *)areas[channel].addr + areas[channel].first / 8;
         for (snd_pcm_uframes_t i = 0; i < size; i++)
             *(int16_t *)(first + (offset + i) * areas[channel].step / 8) =
-                (int16_t)((mic->born + mic->read + (int64_t)i) % CYCLE);
+                zeros ? 0 : loud ? (i & 16 ? INT16_MAX : INT16_MIN) : (int16_t)((mic->born + mic->read + (int64_t)i) % CYCLE);
     }
     mic->read += (int64_t)size;
     return (snd_pcm_sframes_t)size;
@@ -125,8 +131,9 @@ static int constrain(struct paced *mic) {
     int error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_ACCESS, 1, access);
     if (error >= 0) error = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_FORMAT, 1, format);
     unsigned fewest = ordered(mic, "stereo") ? 2 : 1;
+    unsigned slowest = ordered(mic, "cd") ? 44100 : 8000, fastest = ordered(mic, "cd") ? 44100 : 48000;
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, fewest, 2);
-    if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, 8000, 48000);
+    if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, slowest, fastest);
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 64, 16384);
     if (error >= 0) error = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 32);
     return error;
@@ -147,9 +154,10 @@ SND_PCM_PLUGIN_DEFINE_FUNC(paced) {
     mic = calloc(1, sizeof *mic);
     if (mic == NULL) return -ENOMEM;
     snprintf(mic->control, sizeof mic->control, "%s", control);
-    if (ordered(mic, "gone")) {
+    if (ordered(mic, "gone") || ordered(mic, "busy")) {
+        error = ordered(mic, "gone") ? -ENODEV : -EBUSY;
         free(mic);
-        return -ENODEV;
+        return error;
     }
     mic->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     mic->io.version = SND_PCM_IOPLUG_VERSION;

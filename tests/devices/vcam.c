@@ -40,6 +40,8 @@ struct control {
     uint32_t no_mjpg;        /* the camera knows raw pictures only */
     uint32_t look;           /* what pictures show: enum look */
     uint32_t only_width, only_height, only_fps; /* what the camera runs at and says, whatever is asked for; 0: as asked */
+    uint32_t wrong_opens; /* so often more it comes up small and slow, and stays so whatever is asked for */
+    uint32_t plugged;     /* counts plugs into the socket: what was opened before the last is dead for good */
     uint32_t true_fps;       /* what it runs at, whatever it says; 0: as it says */
     /* observations */
     uint32_t opened;         /* how often */
@@ -54,6 +56,8 @@ static size_t jpegs, jpeg_starts[MOST_JPEGS + 1]; /* where each begins in the fi
 static uint64_t shown; /* the number of the last picture that was not a frozen one */
 
 static int device = -1;
+static uint32_t opened_when; /* what control->plugged was */
+static int wrong;            /* it came up small and slow */
 static int memory = -1; /* the buffers, as a file, so that they can be mapped */
 static uint8_t *buffers;
 static struct v4l2_pix_format format = {.width = 640, .height = 480, .pixelformat = V4L2_PIX_FMT_YUYV};
@@ -110,6 +114,9 @@ static int open_device(void) {
     if (control->open_error)
         return fail(control->open_error);
     control->opened++;
+    opened_when = control->plugged;
+    wrong = control->wrong_opens > 0;
+    control->wrong_opens -= wrong;
     want_fps = 30;
     return device = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 }
@@ -149,6 +156,12 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high) {
 static int set_format(struct v4l2_pix_format *wanted) {
     int is_jpeg = wanted->pixelformat == V4L2_PIX_FMT_MJPEG && !control->no_mjpg;
     format.pixelformat = is_jpeg ? V4L2_PIX_FMT_MJPEG : V4L2_PIX_FMT_YUYV;
+    if (wrong) {
+        format.pixelformat = V4L2_PIX_FMT_YUYV;
+        format.width = 320, format.height = 240;
+        get_format(wanted);
+        return 0;
+    }
     format.width = control->only_width ? control->only_width : clamp(wanted->width, 160, 1920) & ~1u;
     format.height = control->only_height ? control->only_height : clamp(wanted->height, 120, 1080);
     get_format(wanted);
@@ -157,8 +170,8 @@ static int set_format(struct v4l2_pix_format *wanted) {
 
 static uint32_t fps_now(void) {
     uint32_t most = JPEG_FPS;
-    if (control->only_fps)
-        return control->only_fps;
+    if (control->only_fps || wrong)
+        return wrong ? 15 : control->only_fps;
     if (format.pixelformat == V4L2_PIX_FMT_YUYV)
         most = RAW_BYTES_PER_SECOND / (format.width * format.height * 2);
     return clamp(want_fps, 1, clamp(most, 1, JPEG_FPS));
@@ -219,8 +232,8 @@ static size_t make_jpeg(uint8_t *picture, enum look look) {
 static size_t make_raw(uint8_t *pixels, enum look look) {
     static const uint8_t luma[] = {[GREEN] = 0, [WHITE] = 235, [BLACK] = 16}, chroma[] = {[GREEN] = 0, [WHITE] = 128, [BLACK] = 128};
     size_t bytes = (size_t)format.width * format.height * 2;
-    for (size_t i = 0; i < bytes; i += 2) { /* a grey that changes with each picture; green is what a driver forgot to fill */
-        pixels[i] = look >= GREEN ? luma[look] : 16 + shown % 200;
+    for (size_t i = 0; i < bytes; i += 2) { /* green is what a driver forgot to fill */
+        pixels[i] = look >= GREEN ? luma[look] : 16 + (shown + i / 64) % 200;
         pixels[i + 1] = look >= GREEN ? chroma[look] : 128;
     }
     return bytes;
@@ -258,9 +271,9 @@ static int fetch(struct v4l2_buffer *buffer) {
 }
 
 static int answer(uint32_t request, void *argument) {
-    if (control->device_error) {
+    if (control->device_error || opened_when != control->plugged) {
         control->refused++;
-        return fail(control->device_error);
+        return fail(control->device_error ? control->device_error : ENODEV);
     }
     switch (request) {
     case VIDIOC_QUERYCAP: return describe(argument);

@@ -26,6 +26,8 @@ FIELDS = (
     "only_width",
     "only_height",
     "only_fps",
+    "wrong_opens",
+    "plugged",
     "true_fps",
     "opened",
     "fourcc",
@@ -63,8 +65,11 @@ def write_film(path: Path, pictures: Iterable[Image]) -> None:
 
 
 def greys(width_px: int = 1280, height_px: int = 720) -> list[Image]:
-    """Four evenly grey pictures that differ a little."""
-    return [np.full((height_px, width_px, 3), 90 + 4 * step, np.uint8) for step in range(4)]
+    """Four pictures that differ a little, of one grey and a border."""
+    pictures = [np.full((height_px, width_px, 3), 90 + 4 * step, np.uint8) for step in range(4)]
+    for picture in pictures:
+        picture[: height_px // 8] = 40
+    return pictures
 
 
 class VirtualCamera:
@@ -88,8 +93,8 @@ class VirtualCamera:
             self._words[FIELDS.index(field)] = value
 
     def unplug(self) -> None:
-        """Every request fails from now on, and the device's name is gone, as udev would have it."""
-        self.command(device_error=ENODEV)
+        """Every request of those who opened it fails from now on, and its name is gone, as udev would have it."""
+        self.command(device_error=ENODEV, plugged=self.saw("plugged") + 1)
         self.device.unlink(missing_ok=True)
 
     def plug(self) -> None:
