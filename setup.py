@@ -8,7 +8,6 @@ SHARE = Path("share/avatar-appliance")
 VERSION = search(r'__version__ = "(.+)"', (HERE / "appliance/__init__.py").read_text())
 
 
-
 def shared(folder: str) -> list[tuple[str, list[str]]]:
     """A folder's files, for ``data_files``: they land below the environment's ``share``."""
     files = [path.relative_to(HERE) for path in sorted((HERE / folder).rglob("*")) if path.is_file()]
