@@ -9,6 +9,8 @@ from engines.manifest import Preprocessing
 Image = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
+Cut = tuple[Image, Matrix]
+"""A picture, and a square's pixel positions to its own, 2 x 3."""
 
 
 _BORDERS = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}

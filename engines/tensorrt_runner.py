@@ -4,7 +4,7 @@ Nothing of TensorRT raises, and after a refusal it goes on with what it had befo
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -76,10 +76,6 @@ class LoadedEngine:
         """What every use of the GPU stands in; a runner may be built by one thread and called by another."""
         return OnGpu(self._context, f"{doing} {self.name}")
 
-    def sample_shape(self, tensor: str) -> tuple[int, ...]:
-        """The shape of an input without the batch."""
-        return tuple(self._engine.get_tensor_shape(tensor))[1:]
-
     def dtype(self, tensor: str) -> npt.DTypeLike:
         """The type of a tensor's elements."""
         return _TYPES[self._engine.get_tensor_dtype(tensor).name]
@@ -90,6 +86,8 @@ class LoadedEngine:
         context = self._engine.create_execution_context()
         if context is None:
             raise EngineError(f"{self.name} needs more GPU memory than is free: {self._log.last()}; {_MEMORY_CURE}")
+        if self._is_of_one_size():
+            return context  # a second context has no profile of its own on TensorRT 8.6, and needs none
         if context.active_optimization_profile != profile:
             if not context.set_optimization_profile_async(profile, stream.handle):
                 raise self.refused(f"profile {profile}")
@@ -97,6 +95,37 @@ class LoadedEngine:
         if context.active_optimization_profile < 0:
             raise self.refused(f"profile {profile} for one more context")
         return context
+
+    def contexts(self, stream: cuda.Stream) -> dict[int, Any]:
+        """The context that serves each batch size: one a profile."""
+        each = [self.execution_context(index, stream) for index in range(len(self.profiles))]
+        return {
+            batch: context
+            for context, (smallest, most) in zip(each, self.profiles, strict=True)
+            for batch in range(smallest, most + 1)
+        }
+
+    def settle(self, context: Any, batch: int) -> dict[str, tuple[int, ...]]:
+        """Give a context a batch size; return the shape of every tensor, inputs first."""
+        for name in self.inputs:
+            first, *sizes = self._engine.get_tensor_shape(name)
+            if not context.set_input_shape(name, (batch if first == -1 else first, *sizes)):
+                raise self.refused(f"a batch of {batch}")
+        shapes = {name: tuple(context.get_tensor_shape(name)) for name in (*self.inputs, *self.outputs)}
+        for name, shape in shapes.items():
+            if min(shape, default=0) < 0:
+                raise EngineError(f"{self.name}: the shape of {name} must follow from the inputs' shapes, got {shape}")
+        return shapes
+
+    def point(self, context: Any, tensor: str, address: int) -> None:
+        """Tell a context where a tensor lies on the GPU."""
+        if not context.set_tensor_address(tensor, address):
+            raise self.refused(f"an address for {tensor}")
+
+    def enqueue(self, context: Any, stream: cuda.Stream) -> None:
+        """Put a run into the stream, or into the graph that it records."""
+        if not context.execute_async_v3(stream.handle):
+            raise self.refused("a run")
 
     def device_memory_bytes(self) -> int:
         """What one context takes for activations."""
@@ -113,20 +142,24 @@ class LoadedEngine:
 
     def _reserve(self, profile: int) -> None:
         """Before 10, a second context on a profile ends the process, unless it is the only one and of one size."""
-        shareable = len(self.profiles) == 1 and self.profiles[0][0] == self.profiles[0][1]
-        if profile in self._served and not shareable and parse_version(trt.__version__) < SHARED_PROFILES_SINCE:
+        old = parse_version(trt.__version__) < SHARED_PROFILES_SINCE
+        if profile in self._served and old and not self._is_of_one_size():
             raise EngineError(
                 f"one profile of {self.name} serves one context on TensorRT {trt.__version__}: load the plan "
                 "once more, or build it for one batch size"
             )
         self._served.add(profile)
 
+    def _is_of_one_size(self) -> bool:
+        return len(self.profiles) == 1 and self.profiles[0][0] == self.profiles[0][1]
+
     def _batches(self, profile: int) -> tuple[int, int]:
         """Smallest and largest batch of a profile."""
-        fixed = int(self._engine.get_tensor_shape(self.inputs[0])[0])
-        if fixed != -1:
-            return fixed, fixed
-        smallest, _, largest = self._engine.get_tensor_profile_shape(self.inputs[0], profile)
+        firsts = {name: int(self._engine.get_tensor_shape(name)[0]) for name in self.inputs}
+        growing = [name for name, first in firsts.items() if first == -1]
+        if not growing:
+            return firsts[self.inputs[0]], firsts[self.inputs[0]]
+        smallest, _, largest = self._engine.get_tensor_profile_shape(growing[0], profile)
         return int(smallest[0]), int(largest[0])
 
 
@@ -143,10 +176,10 @@ class Block:
         self._twin = None if mapped else cuda.mem_alloc(size)
         self.address = int(self.host.base.get_device_pointer()) if self._twin is None else int(self._twin)
 
-    def upload(self, size: int, stream: cuda.Stream) -> None:
-        """Copy the beginning to the GPU, in the stream's turn."""
-        if self._twin is not None:
-            cuda.memcpy_htod_async(self._twin, self.host[:size], stream)
+    def upload(self, piece: slice, stream: cuda.Stream) -> None:
+        """Copy a piece to the GPU, in the stream's turn."""
+        if self._twin is not None and piece.start < piece.stop:
+            cuda.memcpy_htod_async(self.address + piece.start, self.host[piece], stream)
 
     def download(self, size: int, stream: cuda.Stream) -> None:
         """Copy the beginning from the GPU, in the stream's turn."""
@@ -163,6 +196,14 @@ class Recorded:
     graph: CudaGraph
 
 
+Writer = Callable[[int, int], Callable[[], None]]
+"""Of a batch size and an input's address on the GPU makes what puts the work that fills it into the stream."""
+
+
+def _nobody(_batch: int, _address: int) -> Callable[[], None]:
+    return lambda: None
+
+
 class TensorRTRunner:
     """One network with one stream: all memory taken, every batch size recorded as a graph, before the first frame.
 
@@ -174,17 +215,12 @@ class TensorRTRunner:
         largest = max(most for _, most in engine.profiles)
         self._running = engine.on_gpu("running")
         with engine.on_gpu("preparing"):
-            self._stream = cuda.Stream(_NON_BLOCKING)
-            contexts = [engine.execution_context(index, self._stream) for index in range(len(engine.profiles))]
-            shapes = self._shapes(contexts[-1], largest)
+            self.stream = cuda.Stream(_NON_BLOCKING)
+            self._contexts = engine.contexts(self.stream)  # a graph launches what lies in their memory
+            shapes = engine.settle(self._contexts[largest], largest)
             self._in = Block(_layout({name: shapes[name] for name in engine.inputs}, engine)[1], engine.unified)
             self._out = Block(_layout({name: shapes[name] for name in engine.outputs}, engine)[1], engine.unified)
-            self._contexts = contexts  # a graph launches what lies in their memory
-            self._recorded = {
-                batch: self._record(context, batch)
-                for context, (smallest, most) in zip(contexts, engine.profiles, strict=True)
-                for batch in range(smallest, most + 1)
-            }
+            self._recorded = {batch: self._record(batch) for batch in self._contexts}
         self._largest = largest
 
     def __call__(self, inputs: Tensors) -> Tensors:
@@ -197,8 +233,13 @@ class TensorRTRunner:
             np.copyto(view, inputs[name], casting="no")
         with self._running:
             recorded.graph.launch()
-            self._stream.synchronize()
+            self.stream.synchronize()
         return recorded.outputs
+
+    def recorded_with(self, tensor: str, writer: Writer) -> dict[int, Recorded]:
+        """Record every batch size once more, one input written by the GPU; the caller launches in ``stream``."""
+        with self._engine.on_gpu("preparing"):
+            return {batch: self._record(batch, tensor, writer) for batch in self._contexts}
 
     def launch(self, batch: int) -> None:
         """Begin a run on what lies in the buffers, and do not wait."""
@@ -208,11 +249,12 @@ class TensorRTRunner:
     def wait(self) -> None:
         """Wait for everything that was launched."""
         with self._running:
-            self._stream.synchronize()
+            self.stream.synchronize()
 
     def nodes(self, batch: int = 1) -> int:
         """How many kernels and copies one call is."""
-        return self._recorded[batch].graph.nodes()
+        with self._running:
+            return self._recorded[batch].graph.nodes()
 
     def close(self) -> None:
         """Give the graphs' memory back; the rest goes with the object."""
@@ -220,46 +262,34 @@ class TensorRTRunner:
             for recorded in self._recorded.values():
                 recorded.graph.close()
 
-    def _record(self, context: Any, batch: int) -> Recorded:
+    def _record(self, batch: int, written: str = "", writer: Writer = _nobody) -> Recorded:
         """Tell TensorRT one batch size and where its tensors lie, run it once, and write down copies and run."""
-        engine, shapes = self._engine, self._shapes(context, batch)
+        engine, context = self._engine, self._contexts[batch]
+        shapes = engine.settle(context, batch)
         inputs, in_bytes = _layout({name: shapes[name] for name in engine.inputs}, engine)
         outputs, out_bytes = _layout({name: shapes[name] for name in engine.outputs}, engine)
         for block, places in ((self._in, inputs), (self._out, outputs)):
             for name, place in places.items():
-                if not context.set_tensor_address(name, block.address + place.start):
-                    raise engine.refused(f"an address for {name}")
-        self._enqueue(context)  # whatever TensorRT takes late, it takes now
-        self._stream.synchronize()
-        graph = CudaGraph(self._stream.handle)
+                engine.point(context, name, block.address + place.start)
+        hole = inputs.get(written, slice(in_bytes, in_bytes))
+        write = writer(batch, self._in.address + hole.start)
+        write()
+        engine.enqueue(context, self.stream)  # whatever TensorRT takes late, it takes now
+        self.stream.synchronize()
+        graph = CudaGraph(self.stream.handle)
         graph.begin()
-        self._in.upload(in_bytes, self._stream)
-        self._enqueue(context)
-        self._out.download(out_bytes, self._stream)
+        for piece in (slice(0, hole.start), slice(hole.stop, in_bytes)):
+            self._in.upload(piece, self.stream)
+        write()
+        engine.enqueue(context, self.stream)
+        self._out.download(out_bytes, self.stream)
         graph.end()
         views = [
             {name: block.host[place].view(engine.dtype(name)).reshape(shapes[name]) for name, place in places.items()}
             for block, places in ((self._in, inputs), (self._out, outputs))
         ]
+        views[0].pop(written, None)
         return Recorded(views[0], views[1], graph)
-
-    def _enqueue(self, context: Any) -> None:
-        if not context.execute_async_v3(self._stream.handle):
-            raise self._engine.refused("a run")
-
-    def _shapes(self, context: Any, batch: int) -> dict[str, tuple[int, ...]]:
-        """Every tensor's shape at a batch size, which the context has afterwards."""
-        engine = self._engine
-        for name in engine.inputs:
-            if not context.set_input_shape(name, (batch, *engine.sample_shape(name))):
-                raise engine.refused(f"a batch of {batch}")
-        shapes = {name: tuple(context.get_tensor_shape(name)) for name in (*engine.inputs, *engine.outputs)}
-        for name, shape in shapes.items():
-            if min(shape, default=0) < 0:
-                raise EngineError(
-                    f"{engine.name}: the shape of {name} must follow from the inputs' shapes, got {shape}"
-                )
-        return shapes
 
     def _in_parts(self, inputs: Tensors, batch: int) -> Tensors:
         """A batch that no profile takes, in pieces that one does."""
@@ -277,9 +307,13 @@ def open_plan(plan: bytes, name: str) -> TensorRTRunner:
 
 def free_bytes() -> int:
     """Memory of the GPU that nobody has taken."""
-    doing = "asking for free memory"
-    with OnGpu(_primary_context(doing), doing):
+    with on_gpu("asking for free memory"):
         return int(cuda.mem_get_info()[0])
+
+
+def on_gpu(doing: str) -> OnGpu:
+    """What a use of the GPU stands in that is no engine's."""
+    return OnGpu(_primary_context(doing), doing)
 
 
 def _primary_context(doing: str) -> Any:

@@ -17,6 +17,7 @@ from appliance.values import Expression, Float32, Image
 from engines.manifest import Preprocessing
 from engines.preprocess import Matrix, sample
 from engines.runners import Runner, Tensors
+from engines.squares import SquareReader
 
 OWN_MODEL = "expression"
 """The name of our network in ``engines/models``."""
@@ -24,8 +25,8 @@ OWN_MODEL = "expression"
 PICTURE_PX, PICTURE_EYES, PICTURE_BELOW = 96, 1.8, 0.38
 """The square picture of a face: its side in pixels, its side and how far it hangs under the eyes in eye distances."""
 
-_PREPROCESSING = Preprocessing(PICTURE_PX, low=0.0, high=1.0, outside="edge")
-_PICTURE_INPUT = "picture"
+PREPROCESSING = Preprocessing(PICTURE_PX, low=0.0, high=1.0, outside="edge")
+PICTURE_INPUT = "picture"
 
 # What our teacher does not know, so neither does a network that sees landmarks alone: geometry reads some of it.
 UNTAUGHT = (
@@ -69,33 +70,27 @@ class NetworkExpressionReader:
         self._runner = runner
         self._network = network
         self._geometry = ExpressionReader()
-        self._buffers = self._room(1)
+        self._squares = SquareReader(runner, network.picture, PREPROCESSING) if network.picture else None
+        self._points = np.zeros((1, network.points, 2), np.float32)
 
     def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
         """Read every face; ``None`` for points that are no face."""
         if not looks:
             return []
-        output = self._runner(self._given(looks))["blendshapes"]
+        output = self._run(looks)["blendshapes"]
         told = np.minimum(output[:, self._network.columns] * self._network.reach, 1)
         return [self._join(look, weights) for look, weights in zip(looks, told, strict=True)]
 
-    def _room(self, faces: int) -> dict[str, Float32]:
-        shapes: dict[str, tuple[int, ...]] = {self._network.given: (self._network.points, 2)}
-        if self._network.picture:
-            shapes[self._network.picture] = (3, PICTURE_PX, PICTURE_PX)
-        return {name: np.zeros((faces, *shape), np.float32) for name, shape in shapes.items()}
-
-    def _given(self, looks: Sequence[Look]) -> Tensors:
-        """What the network is shown of each face, in buffers that grow to the most faces ever seen at once."""
-        if len(looks) > len(self._buffers[self._network.given]):
-            self._buffers = self._room(len(looks))
-        given = {name: buffer[: len(looks)] for name, buffer in self._buffers.items()}
-        for look, points in zip(looks, given[self._network.given], strict=True):
+    def _run(self, looks: Sequence[Look]) -> Tensors:
+        """Show the network each face; what it is given lies in a buffer that grows to the most faces seen at once."""
+        if len(looks) > len(self._points):
+            self._points = np.zeros((len(looks), *self._points.shape[1:]), np.float32)
+        given = {self._network.given: self._points[: len(looks)]}
+        for look, points in zip(looks, self._points, strict=False):
             points[:] = self._network.seen(look.points_px)
-        if self._network.picture:
-            for look, picture in zip(looks, given[self._network.picture], strict=True):
-                take_picture(look.image, look.points_px, picture)
-        return given
+        if self._squares is None:
+            return self._runner(given)
+        return self._squares([(look.image, picture_matrix(look.points_px)) for look in looks], given)
 
     def _join(self, look: Look, weights: Float32) -> Expression | None:
         height_px, width_px = look.image.shape[:2]
@@ -129,7 +124,7 @@ def picture_matrix(points_px: Float32) -> Matrix:
 
 def take_picture(image: Image, points_px: Float32, target: Float32) -> None:
     """Fill ``target``, 3 x ``PICTURE_PX`` x ``PICTURE_PX``, RGB, 0..1, with the square picture of one face."""
-    sample(image, picture_matrix(points_px), _PREPROCESSING, target)
+    sample(image, picture_matrix(points_px), PREPROCESSING, target)
 
 
 def _eyes(points_px: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], float]:
@@ -150,13 +145,13 @@ def own_network(inputs: Collection[str]) -> ExpressionNetwork:
 
     One that does not leaves what its teacher does not know to geometry.
     """
-    pixels = _PICTURE_INPUT in inputs
+    pixels = PICTURE_INPUT in inputs
     known = np.array([index for index, name in enumerate(BLENDSHAPES) if pixels or name not in UNTAUGHT])
     return ExpressionNetwork(
         given="landmarks",
         points=478,
         seen=upright,
-        picture=_PICTURE_INPUT if pixels else None,
+        picture=PICTURE_INPUT if pixels else None,
         columns=known,
         targets=known,
         reach=np.array([_REACH.get(BLENDSHAPES[index], 1.0) for index in known], np.float32),

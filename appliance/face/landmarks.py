@@ -2,39 +2,32 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from appliance.face import regions
 from appliance.values import Image, Landmarks, Region
 from engines import manifest
-from engines.preprocess import sample
 from engines.runners import Runner
+from engines.squares import SquareReader
 
 MODEL = "face_landmarks"
+PICTURE_INPUT = "image"
 
 
 class LandmarkReader:
     """A landmark network of 478 points, called once for all faces of all cameras."""
 
     def __init__(self, runner: Runner, model: str = MODEL) -> None:
-        self._runner = runner
-        self._preprocessing = manifest.picture_preprocessing(model)
-        size = self._preprocessing.size_px
-        self._batch = np.zeros((1, 3, size, size), np.float32)
+        preprocessing = manifest.picture_preprocessing(model)
+        self._size_px = preprocessing.size_px
+        self._squares = SquareReader(runner, PICTURE_INPUT, preprocessing)
 
     def read(self, picture_regions: Sequence[tuple[Image, Region]]) -> list[Landmarks]:
         """Read every face, each from its own region of its own picture."""
-        count = len(picture_regions)
-        if not count:
+        if not picture_regions:
             return []
-        if count > len(self._batch):  # grows to the most faces ever seen at once, then stays
-            self._batch = np.zeros((count, *self._batch.shape[1:]), np.float32)
-        size = self._preprocessing.size_px
-        for (image, region), target in zip(picture_regions, self._batch, strict=False):
-            sample(image, regions.matrix(region, size), self._preprocessing, target)
-        outputs = self._runner({"image": self._batch[:count]})
+        cuts = [(image, regions.matrix(region, self._size_px)) for image, region in picture_regions]
+        outputs = self._squares(cuts, {})
         return [
-            Landmarks(regions.points_in_picture(points, region, size), float(presence[0]))
+            Landmarks(regions.points_in_picture(points, region, self._size_px), float(presence[0]))
             for (_, region), points, presence in zip(
                 picture_regions, outputs["landmarks"], outputs["presence"], strict=True
             )

@@ -62,6 +62,14 @@ def small(path: Path) -> Path:
     return drawing.save(path, 32, 10)
 
 
+def copying(path: Path, size: int) -> Path:
+    """Its output is its input: what it was shown comes to light."""
+    drawing = Drawing()
+    drawing.weights["one"] = np.ones(1, np.float32)
+    drawing.node("Flatten", [drawing.node("Mul", ["input", "one"], "same")], "output")
+    return drawing.save(path, size, 3 * size * size)
+
+
 def resnet18(path: Path) -> Path:
     """The shape of ResNet-18 (He et al. 2016), batch normalisation folded, 224 x 224 to 52; weights from a seed."""
     drawing = Drawing(0)

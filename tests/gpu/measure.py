@@ -13,13 +13,20 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import graphs
 import numpy as np
 
+from appliance.settings import Settings, from_table
+from engines import manifest
+from engines.build import Options, build_plan, library
+from engines.crop_graph import crop_graph
+from engines.gpu_crop import CroppingRunner, GpuPicture
 from engines.keys import Wanted
 from engines.networks import Network, network
 from engines.ranges import write_ranges
+from engines.runners import Runner
 from engines.stocking import Workshop, this_machine
 from engines.store import Key, Store
 from engines.tensorrt_runner import LoadedEngine, TensorRTRunner, free_bytes
@@ -166,12 +173,13 @@ def networks(folder: Path, minutes: float) -> None:
 
 def chain(folder: Path, minutes: float) -> None:
     """One frame's way through our own networks, Python included."""
-    step = chain_step(folder)
-    for name, call in step.items():
-        say(f"chain {name}", **asdict(times(call, 2000)))
+    for where, gpu_crop in (("processor", False), ("GPU", True)):
+        for name, call in chain_step(folder, gpu_crop).items():
+            say(f"chain {name}, cut by the {where}", **asdict(times(call, 2000)))
+    say("landmarks from squares cut by the GPU, off by", **cut_difference(folder))
 
 
-def chain_step(folder: Path) -> dict[str, Callable[[], object]]:
+def chain_step(folder: Path, gpu_crop: bool = False) -> dict[str, Callable[[], Any]]:
     import cv2
 
     from appliance.face.detector import Detector
@@ -180,7 +188,6 @@ def chain_step(folder: Path) -> dict[str, Callable[[], object]]:
     from appliance.face.regions import region_from_detection
     from appliance.installed import opened
     from appliance.listening.viseme_network import MODEL, VisemeNetwork
-    from appliance.settings import from_table
     from engines.own import own_model
 
     settings = from_table({"storage": {"directory": str(folder)}, "engines": {"runner": "tensorrt"}})
@@ -189,26 +196,57 @@ def chain_step(folder: Path) -> dict[str, Callable[[], object]]:
     picture[100:612, 380:892] = photograph
     detections = Detector(opened(settings, "face_detector")).find(picture)
     region = region_from_detection(detections[0])
-    reader = LandmarkReader(opened(settings, "face_landmarks"))
-    expressions = NetworkExpressionReader(opened(settings, OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
+    open_network = partial(opened, settings)
+    if gpu_crop:
+        open_network = partial(cropping, settings, GpuPicture(1280, 720))
+    reader = LandmarkReader(open_network("face_landmarks"))
+    expressions = NetworkExpressionReader(open_network(OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
     visemes = VisemeNetwork(opened(settings, MODEL), own_model(MODEL).inputs)
     points = reader.read([(picture, region)])[0].points_px
     samples = np.zeros(160, np.float32)
 
     def frame() -> None:
-        expressions.read_all([Look(reader.read([(picture, region)])[0].points_px, picture, 65.0)])
+        shown = picture.view()  # as a camera's next picture: a new array, in a buffer that was there before
+        expressions.read_all([Look(reader.read([(shown, region)])[0].points_px, shown, 65.0)])
 
     return {
-        "landmarks with crop": lambda: reader.read([(picture, region)]),
-        "expression": lambda: expressions.read_all([Look(points, picture, 65.0)]),
+        "landmarks with crop": lambda: reader.read([(picture.view(), region)]),
+        "expression with crop": lambda: expressions.read_all([Look(points, picture.view(), 65.0)]),
         "viseme": lambda: visemes.name(samples),
         "frame: crop, landmarks, expression": frame,
     }
 
 
+def cropping(settings: Settings, picture: GpuPicture, name: str) -> Runner:
+    """A network that cuts its squares out of whole pictures on the GPU."""
+    from appliance.face.expression_network import OWN_MODEL, PICTURE_INPUT, PREPROCESSING
+    from appliance.installed import opened
+
+    places = {
+        "face_landmarks": ("image", manifest.picture_preprocessing("face_landmarks")),
+        OWN_MODEL: (PICTURE_INPUT, PREPROCESSING),
+    }
+    tensor, preprocessing = places[name]
+    began_s, model = time.monotonic(), crop_graph(preprocessing, 1280, 720)
+    plan, _ = build_plan(library(), model.SerializeToString(), "crop", Options("fp32"), 256 << 20, b"", quiet)
+    built_s = time.monotonic() - began_s
+    network = opened(settings, name)
+    assert isinstance(network, TensorRTRunner)
+    runner = CroppingRunner(network, tensor, LoadedEngine(plan, "crop"), picture)
+    say(f"{name} cut by the GPU", build_s=built_s, plan_mb=len(plan) / 1e6, nodes=runner.nodes(), alone=network.nodes())
+    return runner
+
+
+def cut_difference(folder: Path) -> dict[str, float]:
+    """How far landmarks lie apart that were read from squares of the two, pixels of the picture."""
+    read = [chain_step(folder, gpu_crop)["landmarks with crop"]() for gpu_crop in (False, True)]
+    apart = np.linalg.norm(read[0][0].points_px - read[1][0].points_px, axis=1)
+    return {"mean_px": apart.mean(), "largest_px": apart.max()}
+
+
 def soak(folder: Path, minutes: float) -> None:
-    """Memory of the GPU and of this process while frames go through."""
-    frame = chain_step(folder)["frame: crop, landmarks, expression"]
+    """Memory of the GPU and of this process while frames go through, cut by the GPU."""
+    frame = chain_step(folder, gpu_crop=True)["frame: crop, landmarks, expression"]
     for _ in range(2000):
         frame()
     before, host, frames = free_bytes(), resident_mb(), 0

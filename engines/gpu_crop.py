@@ -1,0 +1,116 @@
+"""Squares cut out by the GPU, from the whole picture to a network's outputs in one launch."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+import pycuda.driver as cuda
+
+from engines.crop_graph import MATRICES, PICTURE, SQUARES
+from engines.preprocess import Cut, Image
+from engines.runners import Tensor, Tensors
+from engines.tensorrt_runner import Block, LoadedEngine, TensorRTRunner, on_gpu
+
+_MOST_KNOWN = 8  # buffers that cameras fill: each has two
+_FLOAT_BYTES = 4
+
+
+class GpuPicture:
+    """The newest picture on the GPU, shared by all that cut from it. The GPU fetches it from the camera's own buffer.
+
+    A picture that was shown must not change as long as the same array is shown again.
+    """
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._shape = (height_px, width_px, 3)
+        with on_gpu("preparing pictures"):
+            self._twin = cuda.mem_alloc(math.prod(self._shape))
+            self._staging: Image = cuda.pagelocked_empty(self._shape, np.uint8)
+        self._pinned: dict[int, Image | None] = {}  # by address; None after the first sight
+        self._shown: Image | None = None
+        self.address = int(self._twin)
+
+    def takes(self, image: Image) -> bool:
+        """Whether a picture is of the one size."""
+        return image.shape == self._shape and bool(image.flags.c_contiguous)
+
+    def show(self, image: Image, stream: cuda.Stream) -> None:
+        """Copy a picture to the GPU, in the stream's turn; the one that is there is not copied again."""
+        if image is not self._shown:
+            cuda.memcpy_htod_async(self._twin, self._reachable(image), stream)
+            self._shown = image
+
+    def _reachable(self, image: Image) -> Image:
+        """The picture where the GPU can fetch it: a buffer that is used again is pinned, another one is copied."""
+        address = image.__array_interface__["data"][0]
+        if address in self._pinned and self._pinned[address] is None:
+            self._pinned[address] = self._staging  # where the driver refuses
+            with suppress(cuda.Error):
+                self._pinned[address] = cuda.register_host_memory(image)
+        elif len(self._pinned) < _MOST_KNOWN:
+            self._pinned.setdefault(address, None)
+        pinned = self._pinned.get(address)
+        if pinned is not None and pinned is not self._staging:
+            return pinned
+        np.copyto(self._staging, image)
+        return self._staging
+
+
+class CroppingRunner:
+    """A network that is given pictures and matrices where the GPU cuts, and tensors like any other where it does not.
+
+    ``crop`` is an engine of ``engines.crop_graph`` for pictures of ``picture``'s size and the batches of the network.
+    """
+
+    def __init__(self, network: TensorRTRunner, tensor: str, crop: LoadedEngine, picture: GpuPicture) -> None:
+        self._network = network
+        self._crop = crop
+        self._picture = picture
+        self._running = crop.on_gpu("running")
+        with crop.on_gpu("preparing"):
+            self._contexts = crop.contexts(network.stream)
+            self._matrices = Block(max(self._contexts) * 6 * _FLOAT_BYTES, crop.unified)
+        self._rows = self._matrices.host.view(np.float32).reshape(-1, 2, 3)
+        self._recorded = network.recorded_with(tensor, self._write)
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Run the network on squares that were cut already."""
+        return self._network(inputs)
+
+    def cut(self, cuts: Sequence[Cut], others: Mapping[str, Tensor]) -> Tensors | None:
+        """Run the network on squares of one picture; ``None`` where they are of several, too many, or of another size.
+
+        ``others`` are the network's other inputs.
+        """
+        image = cuts[0][0]
+        recorded = self._recorded.get(len(cuts))
+        if recorded is None or not self._picture.takes(image) or any(other is not image for other, _ in cuts[1:]):
+            return None
+        for row, (_, matrix) in zip(self._rows, cuts, strict=False):
+            row[:] = matrix
+        for name, view in recorded.inputs.items():
+            np.copyto(view, others[name], casting="no")
+        with self._running:
+            self._picture.show(image, self._network.stream)
+            recorded.graph.launch()
+            self._network.stream.synchronize()
+        return recorded.outputs
+
+    def nodes(self, batch: int = 1) -> int:
+        """How many kernels and copies one call is, the picture's own copy aside."""
+        with self._running:
+            return self._recorded[batch].graph.nodes()
+
+    def _write(self, batch: int, address: int) -> Callable[[], None]:
+        """Make what cuts so many squares into the network's input."""
+        context, stream = self._contexts[batch], self._network.stream
+        self._crop.settle(context, batch)
+        for tensor, place in ((MATRICES, self._matrices.address), (PICTURE, self._picture.address), (SQUARES, address)):
+            self._crop.point(context, tensor, place)
+
+        def cut() -> None:
+            self._matrices.upload(slice(0, batch * 6 * _FLOAT_BYTES), stream)
+            self._crop.enqueue(context, stream)
+
+        return cut
