@@ -170,10 +170,10 @@ class Block:
     """
 
     def __init__(self, size: int, mapped: bool) -> None:
+        self._twin = None if mapped else cuda.mem_alloc(size)  # the scarcer first
         flags = cuda.host_alloc_flags.DEVICEMAP if mapped else 0
         self.host = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
         self.host[:] = 0
-        self._twin = None if mapped else cuda.mem_alloc(size)
         self.address = int(self.host.base.get_device_pointer()) if self._twin is None else int(self._twin)
 
     def upload(self, piece: slice, stream: cuda.Stream) -> None:
