@@ -17,9 +17,12 @@ from appliance.face.expression_network import OWN_MODEL, NetworkExpressionReader
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
+from appliance.health.sources import source_of
 from appliance.health.telemetry import Telemetry
+from appliance.health.watch import Watch
 from appliance.identity import describe
 from appliance.installed import fallbacks, networks, opened
+from appliance.latest import Latest
 from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.listening.viseme_network import VisemeNetwork
@@ -30,7 +33,7 @@ from appliance.publish.outlet import Outlet
 from appliance.recording import Recording
 from appliance.settings import Settings
 from appliance.status_line import one_line
-from appliance.values import Event, Frame
+from appliance.values import Event, Frame, Plan
 from appliance.watchdog import Watchdog
 from calibration.folder import CalibrationFolder
 from engines.errors import EngineError
@@ -63,6 +66,7 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     meters = FrameMeters(time.monotonic_ns)
     publisher = AvatarPublisher(settings.broker, settings.device, describe(settings))
     outlet = Outlet(publisher, meters, started_ns)
+    plan = Latest(Plan())
     with ExitStack() as parts:
         publisher.start()
         parts.callback(publisher.close)
@@ -74,7 +78,8 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
             publisher.event(event)
         avatar = Avatar(settings.avatar, settings.camera)
         tell = (outlet.first_frame_s, avatar.lags_ms)
-        telemetry = Telemetry(settings.memory, publisher, meters, cameras, ears, *tell, started_ns)
+        watch = Watch(source_of(settings.memory.source, publisher.event), settings.memory, plan, publisher.event)
+        telemetry = Telemetry(watch, publisher, meters, cameras, ears, *tell, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
         voices = {ear.name: ear.voice for ear in ears}

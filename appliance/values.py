@@ -172,6 +172,17 @@ class AvatarState:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How much the stages may do now: everything, unless memory is short or the device is hot."""
+
+    search_ns: int = 0  # at least so long from one search of a whole picture for faces to the next
+    every: int = 1  # of a camera's pictures, each how-many-th is read
+    batch: int | None = None  # the most faces in one call of a network
+    visemes: bool = True  # whether the network of the voice may be in memory
+    faces: bool = True  # whether cameras may run, and the networks of the face be in memory
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, for the topic ``event``."""
 

@@ -1,26 +1,22 @@
 """How the device is, once a second, from a thread of its own: it goes on when the loop does not."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from appliance import settings
 from appliance.capture.supervisor import Cameras
-from appliance.errors import ApplianceError
-from appliance.health.pressure import Pressure, next_pressure
-from appliance.health.proc import CpuTimes, read_proc
-from appliance.health.processes import tree
-from appliance.health.readings import Reading
+from appliance.health.watch import Judged, Watch, own_resident_mb, shed, wire_name
 from appliance.listening.ears import Listening
 from appliance.publish.meters import FrameMeters
 from appliance.values import Event
 
 log = logging.getLogger(__name__)
 
-_PERIOD_S = 1.0
+_LOOK_S = 0.5  # from one look at the machine to the next
+_LOOKS = 2  # health is published each so many looks: each second
+_CLOSE_S = 5.0  # longer than the longest wait for a board's tool
 _CLOCK_STEP_NS = 500_000_000  # the wall clock moved by more than this against the steady one
 
 
@@ -45,7 +41,7 @@ class Telemetry:
 
     def __init__(
         self,
-        memory: settings.Memory,
+        watch: Watch,
         board: Board,
         meters: FrameMeters,
         cameras: Cameras,
@@ -54,9 +50,7 @@ class Telemetry:
         lags_ms: Callable[[], Mapping[str, float]],
         started_ns: int,
     ) -> None:
-        if memory.source not in ("auto", "proc"):
-            raise ApplianceError(f"memory.source = {memory.source} is not in this version; use auto or proc")
-        self._memory = memory
+        self._watch = watch
         self._board = board
         self._meters = meters
         self._cameras = cameras
@@ -64,8 +58,7 @@ class Telemetry:
         self._first_frame_s = first_frame_s
         self._lags_ms = lags_ms
         self._started_ns = started_ns
-        self._times: CpuTimes | None = None
-        self._pressure = Pressure.NORMAL
+        self._failure: BaseException | None = None
         self._offset_ns = _wall_offset_ns()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
@@ -75,17 +68,31 @@ class Telemetry:
         self._thread.start()
 
     def close(self) -> None:
-        """End; waits for a step under way."""
+        """End; waits for a look under way, and raises what killed the thread if a bug did."""
         self._stop.set()
-        self._thread.join(2 * _PERIOD_S)
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_S)
+        self._watch.close()
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
-        while not self._stop.wait(_PERIOD_S):
-            self._watch_clock()
+        try:
+            self._look_on()
+        except BaseException as bug:  # kept for the daemon, which would not see a thread die
+            self._failure = bug
+            self._cameras.stop()
+            raise
+
+    def _look_on(self) -> None:
+        looks = 0
+        while not self._stop.wait(_LOOK_S):
+            looks += 1
+            judged = self._watch.look()
             self._watch_threads()
-            reading, self._times = read_proc(self._times)
-            self._watch_pressure(reading)
-            self._board.health(self._health(reading))
+            if looks % _LOOKS == 0:
+                self._watch_clock()
+                self._board.health(self._health(judged))
 
     def _watch_clock(self) -> None:
         offset_ns = _wall_offset_ns()
@@ -95,20 +102,12 @@ class Telemetry:
             self._board.event(Event("clock_step", {"step_s": step_ns / 1e9}))
 
     def _watch_threads(self) -> None:
-        """A listening thread that died of a bug ends the program; its ``close`` then says why."""
-        if any(ear.status().failure for ear in self._ears):
+        """A listening thread that died of a bug ends the program, its ``close`` then says why; so does memory."""
+        if self._watch.hopeless or any(ear.status().failure for ear in self._ears):
             self._cameras.stop()
 
-    def _watch_pressure(self, reading: Reading) -> None:
-        pressure = next_pressure(reading, self._memory.high_mb, self._memory.critical_mb, self._pressure)
-        if pressure is not self._pressure:
-            log.warning("memory pressure is %s: %d MB available", pressure.value, reading.available_mb)
-            details = {"level": pressure.value, "available_mb": reading.available_mb}
-            self._board.event(Event("pressure_changed", details))
-        self._pressure = pressure
-
-    def _health(self, reading: Reading) -> dict[str, object]:
-        lags_ms = self._lags_ms()
+    def _health(self, judged: Judged) -> dict[str, object]:
+        lags_ms, reading, step = self._lags_ms(), judged.reading, judged.shedding.step
         stalled = {"some_avg10": reading.psi_some_avg10, "full_avg10": reading.psi_full_avg10}
         return {
             "utc_ns": time.time_ns(),
@@ -118,12 +117,16 @@ class Telemetry:
             "dropped": self._board.status().dropped,
             "stages": self._meters.stages(),
             "ram": {"available_mb": reading.available_mb, "total_mb": reading.total_mb},
-            "rss_mb": round(sum(process.rss_mb for process in tree(os.getpid())), 1),
+            "rss_mb": own_resident_mb(),
             "lfb_mb": reading.lfb_mb,
             "swap": {"used_mb": reading.swap_used_mb, "total_mb": reading.swap_total_mb},
             "pressure": None if None in stalled.values() else stalled,
-            "level": self._pressure.value,
+            "level": judged.pressure.level.value,
+            "load": {"step": wire_name(step), "shed": shed(step), "heat": judged.heat.value},
             "temperatures_c": reading.temperatures_c,
+            "throttles_at_c": reading.throttles_at_c,
+            "throttled": list(reading.throttled),
+            "fan_percent": reading.fan_percent,
             "rails_mw": reading.rails_mw,
             "clocks_mhz": reading.clocks_mhz,
             "power_mode": reading.power_mode,
