@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engines import manifest
 from engines.download import Say
+from engines.durable import settle
 from engines.errors import EngineError
 from engines.fetch import aside, convert_missing, ensure_sources, keep_source, locked, source_path
 
@@ -29,7 +30,7 @@ def write_bundle(directory: Path, names: Sequence[str], file: Path, say: Say) ->
             archive.addfile(entry, io.BytesIO(content))
     with aside(file.parent) as folder:
         (folder / file.name).write_bytes(written.getvalue())
-        (folder / file.name).replace(file)
+        settle(folder / file.name, file)
 
 
 def read_bundle(directory: Path, file: Path, say: Say) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from engines import manifest
 from engines.download import FETCH_COMMAND, TASK_COMMAND, Say, download, last_line
+from engines.durable import settle
 from engines.errors import EngineError
 from engines.manifest import Asset, Entry, Model, TaskModel
 
@@ -126,7 +127,7 @@ def keep_source(directory: Path, entry: Model | Asset, content: bytes, origin: s
     with aside(directory) as folder:
         path.parent.mkdir(exist_ok=True)
         (folder / path.name).write_bytes(content)
-        (folder / path.name).replace(path)
+        settle(folder / path.name, path)
 
 
 @contextmanager
@@ -252,4 +253,4 @@ def convert_aside(folder: Path, name: str, source: Path) -> Path:
 def put(made: Path, directory: Path) -> None:
     """Move a converted network and its record, which were made aside, into the models folder."""
     for path in (made, _record_path(made)):
-        path.replace(directory / path.name)
+        settle(path, directory / path.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.durable import settle
 from engines.errors import EngineError
 
 METHODS = ("percentile", "entropy", "mse", "minmax")
@@ -37,7 +38,7 @@ def write_ranges(ranges: Ranges, path: Path) -> None:
     """Write the file aside and rename it."""
     aside = path.with_name(f"{path.name}.aside")
     aside.write_text(_encoded(ranges), encoding="utf-8")
-    aside.replace(path)
+    settle(aside, path)
 
 
 def read_ranges(path: Path, model: str, onnx_sha256: str) -> Ranges:

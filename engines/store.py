@@ -19,6 +19,7 @@ from typing import Any
 
 from engines.board import Board
 from engines.download import Say
+from engines.durable import sync
 from engines.errors import EngineError
 
 BUILD_COMMAND = "appliance engines build"
@@ -192,7 +193,7 @@ class Store:
                 except BaseException:
                     aside.unlink(missing_ok=True)
                     raise
-            _sync_folder(self._directory)
+            sync(self._directory)
         except OSError as error:
             size_mb = len(content) / 1e6
             raise EngineError(
@@ -256,11 +257,3 @@ def _read_record(path: Path) -> Record | None:
 def _timing_name(board: Board) -> str:
     digest = hashlib.sha256(json.dumps(asdict(board), sort_keys=True).encode()).hexdigest()
     return f"timing-{digest[:16]}.cache"
-
-
-def _sync_folder(directory: Path) -> None:
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

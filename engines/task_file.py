@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engines import manifest
 from engines.download import Say
+from engines.durable import settle
 from engines.errors import EngineError
 from engines.fetch import aside, convert_aside, locked, put, source_path
 from engines.manifest import TaskModel
@@ -48,7 +49,7 @@ def take(directory: Path, file: Path, say: Say) -> list[str]:
             made.append((source, source_path(directory, model), _convert(folder, model, source, file)))
         for source, kept, converted in made:
             kept.parent.mkdir(exist_ok=True)
-            source.replace(kept)
+            settle(source, kept)
             put(converted, directory)
     return [model.name for model in models]
 
