@@ -58,11 +58,12 @@ def without_password(source: str) -> str:
 def at_own_pace(rounds: Iterable[Iterable[Moment]], fps: float) -> Iterator[Picture]:
     """Play clips one after the other, each picture when it is due, stamped with the moment it was.
 
-    The next picture is decoded while its time has not come. One that is already a whole period of
-    ``fps`` late is passed over: a slow decoder costs pictures, not pace.
+    The next picture is decoded in the second half of the time there is: in the first, whoever was shown this
+    one needs the processor more. One that is already a whole period of ``fps`` late is passed over: a slow
+    decoder costs pictures, not pace.
     """
     period_ns = round(1e9 / fps)
-    start_ns = 0
+    start_ns = pause_ns = 0
     for moments in rounds:
         position_ns = -period_ns
         for position_ns, decode in moments:
@@ -74,7 +75,9 @@ def at_own_pace(rounds: Iterable[Iterable[Moment]], fps: float) -> Iterator[Pict
             now_ns = time.monotonic_ns()
             if not start_ns:
                 start_ns = now_ns - position_ns
-            elif now_ns < due_ns:
-                time.sleep((due_ns - now_ns) / 1e9)
+            left_ns = max(due_ns - now_ns, 0)
+            time.sleep(left_ns / 1e9)
             yield image, time.monotonic_ns()
+            pause_ns = min(pause_ns + left_ns, period_ns) // 2
+            time.sleep(pause_ns / 1e9)
         start_ns += position_ns + period_ns

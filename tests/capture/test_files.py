@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from appliance.capture.cameras import at_own_pace
 from appliance.capture.files import FileCamera
 from appliance.errors import CameraError
+from appliance.values import Image
 
 from .films import number_of, numbered, numbers_and_times
 
@@ -51,6 +53,19 @@ def test_a_late_film_passes_pictures_over_and_keeps_its_pace(film: Path) -> None
     assert [shown for shown, _ in rest[:10]] == [None] * 10
     assert rest[-1][0] == 29
     assert rest[-1][1] - start < 29 * PERIOD_NS + 500_000_000
+
+
+def test_a_decoder_that_needs_nearly_all_the_time_loses_no_picture() -> None:
+    period_ns = 100_000_000
+
+    def slowly() -> Image:
+        time.sleep(0.07)
+        return numbered(0)
+
+    played = list(at_own_pace([[(index * period_ns, slowly) for index in range(8)]], 10))
+
+    assert [image for image, _ in played if image is None] == []
+    assert played[-1][1] - played[0][1] < 7.5 * period_ns
 
 
 def test_a_still_is_a_clip_of_one_picture(tmp_path: Path) -> None:
