@@ -40,6 +40,12 @@ def read_gpu(library: str = LIBRARY) -> Gpu:
     return Gpu(name.value.decode(errors="replace"), f"{major}.{minor}", bool(integrated))
 
 
+def pin_host_memory(address: int, size: int, library: str = LIBRARY) -> None:
+    """Let the GPU read memory of the processor directly, in the current context; it must not go before the context."""
+    status = _load(library).cuMemHostRegister_v2(ctypes.c_void_p(address), ctypes.c_size_t(size), 0)
+    _check(status, "cuMemHostRegister")
+
+
 class CudaGraph:
     """What a stream was told between ``begin`` and ``end``, launched as one.
 

@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pycuda.driver as cuda
 
 from engines.crop_graph import MATRICES, PICTURE, SQUARES
+from engines.cuda_driver import pin_host_memory
 from engines.preprocess import Cut, Image
 from engines.runners import Tensor, Tensors
 from engines.tensorrt_runner import Block, LoadedEngine, TensorRTRunner, on_gpu
 
-_MOST_KNOWN = 8  # buffers that cameras fill: each has two
 _FLOAT_BYTES = 4
 
 
 class GpuPicture:
-    """The newest picture on the GPU, shared by all that cut from it. The GPU fetches it from the camera's own buffer.
+    """The newest picture on the GPU, shared by all that cut from it.
 
     A picture that was shown must not change as long as the same array is shown again.
     """
@@ -27,7 +26,7 @@ class GpuPicture:
         with on_gpu("preparing pictures"):
             self._twin = cuda.mem_alloc(math.prod(self._shape))
             self._staging: Image = cuda.pagelocked_empty(self._shape, np.uint8)
-        self._pinned: dict[int, Image | None] = {}  # by address; None after the first sight
+        self._pinned: list[Image] = []
         self._shown: Image | None = None
         self.address = int(self._twin)
 
@@ -41,20 +40,26 @@ class GpuPicture:
             cuda.memcpy_htod_async(self._twin, self._reachable(image), stream)
             self._shown = image
 
+    def pin(self, memory: Image) -> None:
+        """Let the GPU fetch pictures from this memory itself, which the object keeps from now on.
+
+        Meant for buffers that a camera fills over and over; ``EngineError`` where the driver refuses.
+        """
+        with on_gpu("pinning pictures"):
+            pin_host_memory(_address(memory), memory.nbytes)
+        self._pinned.append(memory)
+
     def _reachable(self, image: Image) -> Image:
-        """The picture where the GPU can fetch it: a buffer that is used again is pinned, another one is copied."""
-        address = image.__array_interface__["data"][0]
-        if address in self._pinned and self._pinned[address] is None:
-            self._pinned[address] = self._staging  # where the driver refuses
-            with suppress(cuda.Error):
-                self._pinned[address] = cuda.register_host_memory(image)
-        elif len(self._pinned) < _MOST_KNOWN:
-            self._pinned.setdefault(address, None)
-        pinned = self._pinned.get(address)
-        if pinned is not None and pinned is not self._staging:
-            return pinned
+        """The picture where the GPU can fetch it: itself in pinned memory, else a copy."""
+        first, size = _address(image), image.nbytes
+        if any(0 <= first - _address(memory) <= memory.nbytes - size for memory in self._pinned):
+            return image
         np.copyto(self._staging, image)
         return self._staging
+
+
+def _address(image: Image) -> int:
+    return int(image.__array_interface__["data"][0])
 
 
 class CroppingRunner:

@@ -1,5 +1,7 @@
 """Squares cut out by the GPU are those that the processor cuts, and reach the network in the same launch."""
 
+import mmap
+
 import graphs
 import numpy as np
 import pytest
@@ -73,11 +75,18 @@ def test_every_square_is_the_processors(run: CroppingRunner, faces: int) -> None
     assert difference.mean() <= 0.5
 
 
-def test_each_picture_is_seen_whichever_buffer_it_lies_in(run: CroppingRunner) -> None:
-    first, second = np.empty_like(photograph(0)), np.empty_like(photograph(0))
+@pytest.mark.parametrize("pinned", [False, True])
+def test_each_picture_is_seen_whichever_buffer_it_lies_in(plans: tuple[bytes, bytes], pinned: bool) -> None:
+    network, crop = LoadedEngine(plans[0], "copying"), LoadedEngine(plans[1], "crop")
+    picture = GpuPicture(WIDTH, HEIGHT)
+    run = CroppingRunner(TensorRTRunner(network), "input", crop, picture)
+    size = WIDTH * HEIGHT * 3
+    memory = np.frombuffer(mmap.mmap(-1, 3 * size), np.uint8)
+    if pinned:
+        picture.pin(memory)
     (matrix,) = matrices(1)
     for turn in range(8):  # a camera fills two buffers in turn; each comes as a new view
-        buffer = (first, second)[turn % 2]
+        buffer = memory[turn % 2 * size :][:size].reshape(HEIGHT, WIDTH, 3)
         buffer[:] = photograph(turn)
         found = cut(run, buffer.view(), [matrix])
         assert np.abs(found - on_processor(buffer, [matrix])).mean() * 255 <= 0.5
