@@ -9,7 +9,7 @@ import numpy as np
 from appliance import settings
 from appliance.capture.child import Child
 from appliance.capture.ring import Ring
-from appliance.values import Event, Frame
+from appliance.values import Event, Frame, Plan
 
 QUIET_NS = 100_000_000
 """After this long without a picture the loop is told that time passes."""
@@ -19,6 +19,10 @@ FIRST_PICTURE_NS = 8_000_000_000  # opening takes longer: a network camera waits
 SETTLED_NS = 10_000_000_000
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 1.5  # a camera that is back is seen again within 3 s
 
+RESTING_NS = 33_000_000
+"""So often it is told that while the camera rests: the voice moves the avatar meanwhile."""
+
+_RESTS = "it rests while memory is short"
 _STOP_LIMIT_S = 1.0
 
 
@@ -28,7 +32,7 @@ class CameraStatus:
 
     live: bool  # pictures are coming
     pictures: int  # captured since the appliance started
-    dropped: int  # of these, how many the loop never saw
+    dropped: int  # of these, how many the loop never saw though none were to be left out
     restarts: int
     error: str  # what keeps it from giving pictures; empty while it gives them
     poor: str = ""  # what is wrong with the pictures that it gives
@@ -51,12 +55,15 @@ class CapturedCamera:
         self._reader = self._ring.reader()
         # Two, by turns: a picture stays as it is while the next one is copied. Filled, so that the memory is ours.
         self._buffers = [np.full(self._reader.capacity, 0, np.uint8) for _ in range(2)]
-        self._sequence = self._delivered = self._restarts = self._attempt = 0
+        self._sequence = self._delivered = self._spared = self._restarts = self._attempt = 0
         self._error = self._poor = ""
         self._poor_ns = 0
         self._lost_ns = 0  # when it was lost; 0 while it is well
         self._entry_ns = time.monotonic_ns()
-        self._fresh = False
+        self._every = 1  # of the pictures that come, each how-many-th is given
+        self._passing = 0  # how many came since one was given
+        self._quiet_ns = QUIET_NS
+        self._resting = False
         self._start()
 
     def _start(self) -> None:
@@ -73,25 +80,37 @@ class CapturedCamera:
 
     def due_ns(self) -> int:
         """Return when ``tend`` or ``frame`` has something to do even if nothing is heard."""
-        quiet_ns = self._entry_ns + QUIET_NS
+        quiet_ns = self._entry_ns + self._quiet_ns
+        if self._resting:
+            return quiet_ns
         return min(quiet_ns, self._silent_until_ns()) if self._running else min(quiet_ns, self._next_ns)
 
     def _silent_until_ns(self) -> int:
         return self._news_ns + (STALL_NS if self._since_ns else FIRST_PICTURE_NS)
 
+    def follow(self, plan: Plan) -> None:
+        """Give no more pictures than planned; without faces none, and let the capture process and its memory go."""
+        self._every = plan.every
+        if plan.faces == self._resting and not self.ended:
+            self._resting = not plan.faces
+            if self._resting:
+                self._let_go()
+            self._attempt = self._passing = self._next_ns = 0
+        self._quiet_ns = RESTING_NS if self._resting else QUIET_NS * self._every
+
     def listen(self) -> None:
         """Take in what the capture process said."""
         news = self._child.news()
         if news.pictures:
-            self._pictures_came(time.monotonic_ns())
+            self._pictures_came(news.pictures, time.monotonic_ns())
         for message in news.messages:
             self._heard(message)
         if news.gone and self._running:
             self._child.wait(_STOP_LIMIT_S)  # it has closed its end, so it is ending
             self._fail(self._child.outcome() or "the capture process fell silent")
 
-    def _pictures_came(self, now_ns: int) -> None:
-        self._fresh = True
+    def _pictures_came(self, count: int, now_ns: int) -> None:
+        self._passing += count
         self._news_ns = now_ns
         self._since_ns = self._since_ns or now_ns
         if self._lost_ns:
@@ -116,7 +135,7 @@ class CapturedCamera:
 
     def tend(self, now_ns: int) -> None:
         """Notice a stall, and start capture again when its pause is over and the last process is gone."""
-        if self.ended:
+        if self.ended or self._resting:
             return
         if self._running:
             if now_ns >= self._silent_until_ns():
@@ -127,9 +146,10 @@ class CapturedCamera:
             if self._child.outcome() is None:  # held in a driver: two processes must not share a ring
                 self._next_ns = now_ns + QUIET_NS
                 return
-            self._restarts += 1
-            details = {"camera": self.name, "reason": self._error, "attempt": self._attempt}
-            self._report(Event("capture_restarted", details))
+            if self._error:  # else it comes back from rest
+                self._restarts += 1
+                details = {"camera": self.name, "reason": self._error, "attempt": self._attempt}
+                self._report(Event("capture_restarted", details))
             self._start()
 
     def _silence(self) -> str:
@@ -168,15 +188,17 @@ class CapturedCamera:
 
     def frame(self, now_ns: int) -> Frame | None:
         """Return the newest unseen picture; or one without image when the camera was quiet; or nothing new."""
-        if self._fresh:
-            self._fresh = False
+        if self._passing >= self._every:
+            self._passing = 0
             newest = self._reader.newest(self._sequence, self._buffers[self._delivered % 2])
             if newest:
-                image, self._sequence, captured_ns = newest
+                image, sequence, captured_ns = newest
+                self._spared += min(self._every, sequence - self._sequence) - 1
+                self._sequence = sequence
                 self._delivered += 1
                 self._entry_ns = now_ns
                 return Frame(self.name, self._sequence, captured_ns, image, time.monotonic_ns())
-        if now_ns - self._entry_ns < QUIET_NS or self.ended:
+        if now_ns - self._entry_ns < self._quiet_ns or self.ended:
             return None
         self._entry_ns = now_ns
         return Frame(self.name, self._sequence, now_ns, None, now_ns)
@@ -184,8 +206,9 @@ class CapturedCamera:
     def status(self) -> CameraStatus:
         """Return how this camera fares. May be called from any thread."""
         live = self._running and self._since_ns > 0 and not self._lost_ns
-        dropped = max(0, self._sequence - self._delivered)
-        return CameraStatus(live, self._sequence, dropped, self._restarts, self._error, self._poor)
+        dropped = max(0, self._sequence - self._delivered - self._spared)
+        error = self._error or (_RESTS if self._resting else "")
+        return CameraStatus(live, self._sequence, dropped, self._restarts, error, self._poor)
 
     def close(self) -> None:
         """End the capture process and remove the ring. Pictures already given stay valid."""

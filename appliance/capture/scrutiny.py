@@ -9,8 +9,8 @@ FROZEN_NS = 1_000_000_000
 """After this long the same picture again is no picture: whoever stands on it would stand there for ever."""
 
 POOR_NS = 2_000_000_000  # light that is switched, and exposure that hunts, are no fault
-WELL_NS = 1_000_000_000
-RATE_NS = 3_000_000_000
+WELL_NS = 500_000_000
+RATE_NS = 1_000_000_000
 SLOW = 0.75  # of the asked rate
 
 _FINE, _COARSE = 8, 16  # every so many pixels of both directions are looked at

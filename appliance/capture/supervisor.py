@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 from appliance import settings
 from appliance.capture.captured import CameraStatus, CapturedCamera
-from appliance.values import Event, Frame
+from appliance.latest import Latest
+from appliance.values import EVERYTHING, Event, Frame, Plan
 
 
 class Cameras:
@@ -18,9 +19,15 @@ class Cameras:
     ``camera_back``, ``camera_poor``, ``camera_well`` and ``picture_rejected``. One dead camera never stops the others.
     """
 
-    def __init__(self, cameras: Sequence[settings.Camera], report: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[settings.Camera],
+        report: Callable[[Event], None],
+        plan: Latest[Plan] | None = None,
+    ) -> None:
         self._settings = tuple(cameras)
         self._report = report
+        self._plan = plan or Latest(EVERYTHING)
         self._cameras: list[CapturedCamera] = []
         self._owned = ExitStack()
         self._stopped = False
@@ -89,8 +96,9 @@ class Cameras:
         for descriptor, _ in poll.poll(timeout_ms):
             if descriptor in talking:
                 talking[descriptor].listen()
-        now_ns = time.monotonic_ns()
+        now_ns, plan = time.monotonic_ns(), self._plan.get()
         for camera in self._cameras:
+            camera.follow(plan)
             camera.tend(now_ns)
 
     def status(self) -> dict[str, CameraStatus]:

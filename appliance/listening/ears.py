@@ -13,7 +13,7 @@ from appliance.listening.hearing import Hearing
 from appliance.listening.microphones import microphone_of
 from appliance.listening.scrutiny import SoundScrutiny
 from appliance.listening.viseme_network import VisemeNetwork
-from appliance.values import Event, Sound, Voice
+from appliance.values import Event, Plan, Sound, Voice
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Listening:
         report: Callable[[Event], None],
         record: Callable[[Sound], None] | None = None,
         network: VisemeNetwork | None = None,
+        plan: Latest[Plan] | None = None,
     ) -> None:
         self.voice: Latest[Voice] = Latest(Voice(microphone.name, heard_ns=0))
         self.name = microphone.name
@@ -58,6 +59,7 @@ class Listening:
         self._senses = microphone.source.startswith("alsa:")  # a recording may hold silence
         self._delay_ns = round(microphone.delay_ms * 1e6)
         self._hearing = Hearing(microphone.name, network)
+        self._plan = plan or Latest(Plan())
         self._report = report
         self._record = record
         self._stop = threading.Event()
@@ -118,7 +120,7 @@ class Listening:
             sound = replace(given, heard_ns=given.heard_ns - self._delay_ns)
             if self._last_error:
                 self._find()
-            self.voice.put(replace(self._hearing.hear(sound), ready_ns=time.monotonic_ns()))
+            self.voice.put(replace(self._hearing.hear(sound, self._plan.get().visemes), ready_ns=time.monotonic_ns()))
             self._blocks += 1
             overruns, now_ns = self._microphone.overruns, time.monotonic_ns()
             if self._senses and (poor := scrutiny.poor(given.samples, overruns, now_ns)) is not None:

@@ -45,14 +45,16 @@ class Hearing:
         if self._network is not None:
             self._network.forget()
 
-    def hear(self, sound: Sound) -> Voice:
-        """Take one block; say what the voice does."""
+    def hear(self, sound: Sound, visemes: bool = True) -> Voice:
+        """Take one block; say what the voice does. Without ``visemes`` its network is let go until they are wanted."""
         samples = np.clip(np.nan_to_num(sound.samples), -_LOUDEST, _LOUDEST)
         self._voice, active, level = hear(self._voice, samples)
         loudness_db = 10 * float(np.log10(max(2 * self._voice.power, 1e-12)))
         self._active = _pushed(self._active, active)
         self._loudness_db = _pushed(self._loudness_db, self._over_usual(loudness_db))
-        if self._network is None:
+        if self._network is not None and not visemes:
+            self._network.rest()
+        if self._network is None or not visemes:
             arousal = self._feel(samples, active, loudness_db)
             return Voice(self._microphone, sound.heard_ns, active, level, arousal)
         speech = self._say(self._network, samples, sound.heard_ns)

@@ -9,11 +9,11 @@ from appliance.values import Float32
 
 DEAD_NS = 5_000_000_000  # gates and mute switches of good microphones make pauses of zeros, too
 CLIPPED_NS = 2_000_000_000
-RATE_NS = 5_000_000_000
+RATE_NS, RATES = 1_400_000_000, 3  # so many judgements of a kind in a row: a busy machine is late, then early
 OVERRUNS, OVERRUNS_NS = 3, 3_000_000_000
 
 _FULL, _CLIPPED_SHARE = 0.99, 0.01
-_RATE_SLACK = 0.05  # 44.1 for 48 kHz is 8 percent; buffers that fill and empty make 3 in five seconds
+_RATE_SLACK = 0.05  # 44.1 for 48 kHz is 8 percent
 
 DEAD = "dead: it gives nothing but zeros; look at its switch, and at its level with: alsamixer"
 CLIPPED = "over-driven: its sound is clipped; turn its level down with: alsamixer"
@@ -29,7 +29,7 @@ class SoundScrutiny:
         self._moved_ns = self._rate_since_ns = self._rate_blocks = 0
         self._clipped: deque[float] = deque(maxlen=CLIPPED_NS // BLOCK_NS)
         self._overruns, self._overran_ns = 0, deque[int](maxlen=OVERRUNS)
-        self._rate_fault = ""
+        self._rates: deque[int] = deque(maxlen=RATES)  # 1 for too much sound, -1 for too little
 
     def poor(self, samples: Float32, overruns: int, now_ns: int) -> str | None:
         """Return what is poor by now, empty once all is well; ``None`` where nothing changed.
@@ -63,13 +63,13 @@ class SoundScrutiny:
         return CLIPPED if whole and sum(self._clipped) > _CLIPPED_SHARE * len(self._clipped) else ""
 
     def _judge_rate(self, now_ns: int) -> str:
-        """Hold the sound of each ``RATE_NS`` against the time it took."""
+        """Hold the sound of each ``RATE_NS`` against the time that it took."""
         if self._rate_blocks == 0:
             self._rate_since_ns = now_ns
         took_ns = now_ns - self._rate_since_ns
         if took_ns >= RATE_NS:
             share = self._rate_blocks * BLOCK_NS / took_ns
-            self._rate_fault = RATE if abs(share - 1) > _RATE_SLACK else ""
+            self._rates.append((share > 1 + _RATE_SLACK) - (share < 1 - _RATE_SLACK))
             self._rate_blocks, self._rate_since_ns = 0, now_ns
         self._rate_blocks += 1
-        return self._rate_fault
+        return RATE if abs(sum(self._rates)) == RATES else ""

@@ -7,7 +7,7 @@ import numpy as np
 from appliance.listening.features import FeatureState, features
 from appliance.values import Float32
 from engines.manifest import Shape
-from engines.runners import Runner
+from engines.runners import Runner, close
 
 MODEL = "viseme"
 """The name of the network in ``engines/models``."""
@@ -33,6 +33,11 @@ class VisemeNetwork:
         """Begin anew: what comes next does not follow what was heard so far."""
         self._heard: FeatureState | None = None
         self._states: dict[str, Float32] = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+
+    def rest(self) -> None:
+        """Let the runner go until the next ``name``: it must be one that comes back."""
+        close(self._runner)
+        self.forget()
 
     def name(self, samples: Float32) -> tuple[Float32, Float32]:
         """Take one block; return the 15 visemes of ``SURE_BLOCKS`` before it, and of ``GUESS_BLOCKS`` before it."""

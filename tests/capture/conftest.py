@@ -50,6 +50,6 @@ def preload(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vcam(tmp_path: Path, preload: Path, monkeypatch: pytest.MonkeyPatch) -> VirtualCamera:
     """A camera device for every process that this test starts."""
     camera = VirtualCamera(tmp_path)
-    for variable, value in camera.environment(preload).items():
+    for variable, value in virtual.environment(preload, camera.device).items():
         monkeypatch.setenv(variable, value)
     return camera

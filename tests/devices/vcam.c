@@ -1,9 +1,10 @@
-/* A camera for machines without one: preloaded, it answers for one device file as a USB camera's driver
- * would, so that OpenCV's real Video4Linux code runs against it.
+/* A camera for machines without one: preloaded, it answers for one device file a process as a USB camera's
+ * driver would, so that OpenCV's real Video4Linux code runs against it.
  *
- *   VCAM_DEVICE   the device file; any plain file will do
- *   VCAM_CONTROL  a file that holds a struct control, through which a test commands faults and looks on
- *   VCAM_FILM     JPEGs, one behind the other, sent by turns when the format is MJPG; the first three are a
+ *   VCAM_DEVICE   the device file, any plain file; or a pattern of several, of which a process opens one
+ *   VCAM_CONTROL  a file that holds a struct control, through which a test commands faults and looks on;
+ *                 where it is not set, "control" beside the device file
+ *   VCAM_FILM     (or "film.mjpg" beside the device file) JPEGs, one behind the other, sent by turns when the format is MJPG; the first three are a
  *                 green, a white and a black one, sent where a command says so
  *
  * The device's descriptor is a timer: it becomes readable once a picture period, as a camera's does, and
@@ -14,9 +15,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
 #include <linux/videodev2.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -73,9 +77,15 @@ static int fail(int error) {
     return -1;
 }
 
-static void *map_file(const char *variable, int protection, size_t *bytes) {
-    const char *path = getenv(variable);
-    int file = path ? REAL(open)(path, protection & PROT_WRITE ? O_RDWR : O_RDONLY) : -1;
+static void *map_file(const char *device_path, const char *variable, const char *beside, int protection, size_t *bytes) {
+    char path[PATH_MAX];
+    const char *told = getenv(variable);
+    int folder = (int)(strrchr(device_path, '/') - device_path);
+    if (told)
+        snprintf(path, sizeof path, "%s", told);
+    else
+        snprintf(path, sizeof path, "%.*s/%s", folder, device_path, beside);
+    int file = REAL(open)(path, protection & PROT_WRITE ? O_RDWR : O_RDONLY);
     struct stat status;
     if (file < 0 || fstat(file, &status))
         abort(); /* the test forgot it */
@@ -87,13 +97,13 @@ static void *map_file(const char *variable, int protection, size_t *bytes) {
 }
 
 static int is_device(const char *path) {
-    const char *name = getenv("VCAM_DEVICE");
-    return name && path && !strcmp(path, name);
+    const char *pattern = getenv("VCAM_DEVICE");
+    return pattern && path && path[0] == '/' && !fnmatch(pattern, path, FNM_PATHNAME);
 }
 
-static void load_film(void) {
+static void load_film(const char *device_path) {
     size_t bytes;
-    film = map_file("VCAM_FILM", PROT_READ, &bytes);
+    film = map_file(device_path, "VCAM_FILM", "film.mjpg", PROT_READ, &bytes);
     for (size_t i = 0; i + 2 < bytes && jpegs < MOST_JPEGS; i++)
         if (film[i] == 0xff && film[i + 1] == 0xd8 && film[i + 2] == 0xff) /* 0xff is 0xff00 elsewhere in a JPEG */
             jpeg_starts[jpegs++] = i;
@@ -102,10 +112,10 @@ static void load_film(void) {
         abort();
 }
 
-static int open_device(void) {
+static int open_device(const char *path) {
     if (!control) {
-        control = map_file("VCAM_CONTROL", PROT_READ | PROT_WRITE, NULL);
-        load_film();
+        control = map_file(path, "VCAM_CONTROL", "control", PROT_READ | PROT_WRITE, NULL);
+        load_film(path);
         memory = memfd_create("vcam", MFD_CLOEXEC);
         if (ftruncate(memory, (off_t)BUFFERS * BUFFER_BYTES))
             abort();
@@ -308,7 +318,7 @@ int open(const char *path, int flags, ...) {
     va_start(arguments, flags);
     mode_t mode = va_arg(arguments, mode_t);
     va_end(arguments);
-    return is_device(path) ? open_device() : REAL(open)(path, flags, mode);
+    return is_device(path) ? open_device(path) : REAL(open)(path, flags, mode);
 }
 
 int open64(const char *path, int flags, ...) {
@@ -316,7 +326,7 @@ int open64(const char *path, int flags, ...) {
     va_start(arguments, flags);
     mode_t mode = va_arg(arguments, mode_t);
     va_end(arguments);
-    return is_device(path) ? open_device() : REAL(open64)(path, flags, mode);
+    return is_device(path) ? open_device(path) : REAL(open64)(path, flags, mode);
 }
 
 int close(int descriptor) {

@@ -52,7 +52,7 @@ class Look(IntEnum):
 def build(folder: Path) -> Path:
     """Compile the library that is put before the C library; return it."""
     library = folder / "vcam.so"
-    command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE]
+    command: list[str | Path] = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE]
     subprocess.run(command, check=True)
     return library
 
@@ -72,21 +72,22 @@ def greys(width_px: int = 1280, height_px: int = 720) -> list[Image]:
     return pictures
 
 
+def environment(library: Path, device: Path) -> Mapping[str, str]:
+    """What a process needs to see the device, or one of several where ``device`` is a pattern."""
+    return {"LD_PRELOAD": os.fspath(library), "VCAM_DEVICE": os.fspath(device)}
+
+
 class VirtualCamera:
     """One camera device, shared with the processes that opened it. The fields are those of ``struct control``."""
 
     def __init__(self, folder: Path, pictures: Iterable[Image] = ()) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.device = folder / "video0"
         self._control, self._film = folder / "control", folder / "film.mjpg"
         self.device.touch()
         write_film(self._film, list(pictures) or greys())
         np.zeros(len(FIELDS), np.uint32).tofile(self._control)
         self._words = np.memmap(self._control, np.uint32, "r+")
-
-    def environment(self, library: Path) -> Mapping[str, str]:
-        """What a process needs to see the device."""
-        paths = {"VCAM_DEVICE": self.device, "VCAM_CONTROL": self._control, "VCAM_FILM": self._film}
-        return {"LD_PRELOAD": os.fspath(library), **{name: os.fspath(path) for name, path in paths.items()}}
 
     def command(self, **fields: int) -> None:
         for field, value in fields.items():
