@@ -15,6 +15,7 @@ from appliance.errors import ConfigError
 from appliance.face.detector import Detector
 from appliance.face.expression_network import OWN_MODEL, NetworkExpressionReader, own_network
 from appliance.face.landmarks import LandmarkReader
+from appliance.face.stage import FaceStage
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
 from appliance.health.sources import source_of
@@ -39,7 +40,7 @@ from calibration.folder import CalibrationFolder
 from engines.errors import EngineError
 from engines.fetch import ensure
 from engines.own import is_own_model, own_model
-from engines.runners import Runner
+from engines.runners import Returning, Runner
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +71,16 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
     with ExitStack() as parts:
         publisher.start()
         parts.callback(publisher.close)
-        ears = _listen(settings, publisher.event, recording, parts)
-        cameras = parts.enter_context(Cameras(settings.camera, publisher.event))
+        watch = Watch(source_of(settings.memory.source, publisher.event), settings.memory, plan, publisher.event)
+        parts.callback(watch.close)
+        ears = _listen(settings, publisher.event, recording, plan, parts)
+        cameras = parts.enter_context(Cameras(settings.camera, publisher.event, plan))
         watchdog.status("loading networks")
-        tracker = build_tracker(settings) if settings.camera else Nobody()
+        tracker = _face_stage(settings, plan.get()) if settings.camera else Nobody()
         for event in fallbacks(settings):
             publisher.event(event)
         avatar = Avatar(settings.avatar, settings.camera)
         tell = (outlet.first_frame_s, avatar.lags_ms)
-        watch = Watch(source_of(settings.memory.source, publisher.event), settings.memory, plan, publisher.event)
         telemetry = Telemetry(watch, publisher, meters, cameras, ears, *tell, started_ns)
         telemetry.start()
         parts.callback(telemetry.close)
@@ -87,8 +89,9 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         frames = recording.watch(frames) if recording else frames
         with stopped_by_signals(cameras.stop):
             watchdog.ready(lambda: one_line(publisher.status(), meters.fps(), cameras.status(), ears))
-            run(frames, tracker, voices, avatar, outlet, watchdog)
+            run(frames, plan, tracker, voices, avatar, outlet, watchdog)
         watchdog.stopping()
+        watch.complain()
 
 
 def _forget_expired(settings: Settings) -> None:
@@ -111,6 +114,19 @@ def build_tracker(settings: Settings, load: Load = opened) -> Tracker:
         network = own_network(own_model(OWN_MODEL).inputs)
         expressions = NetworkExpressionReader(load(settings, OWN_MODEL), network)
     return Tracker(settings.camera, detector, landmarks, expressions)
+
+
+def _face_stage(settings: Settings, plan: Plan) -> FaceStage:
+    def build() -> tuple[Tracker, list[Runner]]:
+        runners: list[Runner] = []
+
+        def load(settings: Settings, name: str) -> Runner:
+            runners.append(opened(settings, name))
+            return runners[-1]
+
+        return build_tracker(settings, load), runners
+
+    return FaceStage(settings.camera, build, plan)
 
 
 def open_viseme_network(settings: Settings, load: Load = opened) -> VisemeNetwork | None:
@@ -136,10 +152,17 @@ def _while_heard(frames: Iterable[Sequence[Frame]], ears: Sequence[Listening]) -
 
 
 def _listen(
-    settings: Settings, report: Callable[[Event], None], recording: Recording | None, parts: ExitStack
+    settings: Settings,
+    report: Callable[[Event], None],
+    recording: Recording | None,
+    plan: Latest[Plan],
+    parts: ExitStack,
 ) -> list[Listening]:
+    def load(settings: Settings, name: str) -> Runner:
+        return Returning(lambda: opened(settings, name))
+
     hear = recording.hear if recording else None
-    ears = [Listening(mic, report, hear, open_viseme_network(settings)) for mic in settings.microphone]
+    ears = [Listening(mic, report, hear, open_viseme_network(settings, load), plan) for mic in settings.microphone]
     for ear in ears:
         ear.start()
         parts.callback(ear.close)

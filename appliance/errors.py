@@ -23,6 +23,10 @@ class MicrophoneError(ApplianceError):
     """A microphone or recording gives no sound: look at the source; listening is retried."""
 
 
+class ShortOfMemoryError(ApplianceError):
+    """Memory is critical and there is nothing left to shed: a new start, which whoever supervises makes."""
+
+
 class BrokerError(ApplianceError):
     """The MQTT broker cannot be used as the settings say: look at the network or credentials."""
 

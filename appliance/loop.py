@@ -5,22 +5,22 @@ from typing import Protocol
 
 from appliance.avatar.compose import Avatar
 from appliance.latest import Latest
-from appliance.values import AvatarState, Face, Frame, Voice
+from appliance.values import EVERYTHING, AvatarState, Face, Frame, Plan, Voice
 from appliance.watchdog import Watchdog
 
 
 class Faces(Protocol):
-    """What reads faces: see ``face.tracker.Tracker``."""
+    """What reads faces: see ``face.stage.FaceStage``."""
 
-    def read(self, frames: Sequence[Frame]) -> list[Face]:
-        """Every slot of every camera that has news."""
+    def read(self, frames: Sequence[Frame], plan: Plan) -> list[Face]:
+        """Every slot of every camera that has news, with no more work than is planned."""
         ...
 
 
 class Nobody:
     """Reads faces where no camera is set: there are none."""
 
-    def read(self, frames: Sequence[Frame]) -> list[Face]:
+    def read(self, frames: Sequence[Frame], plan: Plan = EVERYTHING) -> list[Face]:
         """Nobody."""
         return []
 
@@ -35,6 +35,7 @@ class Output(Protocol):
 
 def run(
     frames: Iterable[Sequence[Frame]],
+    plan: Latest[Plan],
     tracker: Faces,
     voices: Mapping[str, Latest[Voice]],
     avatar: Avatar,
@@ -43,7 +44,7 @@ def run(
 ) -> None:
     """Turn the newest picture of every camera, and what is heard, into avatar states, until the pictures end."""
     for batch in frames:
-        faces = tracker.read(batch)
+        faces = tracker.read(batch, plan.get())
         heard = {name: shelf.get() for name, shelf in voices.items()}
         for state in avatar.compose(faces, heard):
             output.send(state)

@@ -182,6 +182,9 @@ class Plan:
     faces: bool = True  # whether cameras may run, and the networks of the face be in memory
 
 
+EVERYTHING = Plan()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, for the topic ``event``."""

@@ -1,9 +1,9 @@
 """The face stage: from pictures to faces, each in its slot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from appliance import settings
 from appliance.face import bones
@@ -12,9 +12,11 @@ from appliance.face.detector import Detector
 from appliance.face.expression_network import Look
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.slots import Slot, Waiting
-from appliance.values import Expression, Face, Frame, Image, Landmarks, Region
+from appliance.values import EVERYTHING, Expression, Face, Frame, Landmarks, Plan
 
 _CHALLENGER = -1  # in the place of a slot's index
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -60,20 +62,22 @@ class Tracker:
             for camera in cameras
         }
 
-    def read(self, frames: Sequence[Frame]) -> list[Face]:
-        """Every slot of every camera that has news, after its newest picture."""
+    def read(self, frames: Sequence[Frame], plan: Plan = EVERYTHING) -> list[Face]:
+        """Every slot of every camera that has news, after its newest picture, with no more work than is planned."""
         clock = _Clock()
         for frame in frames:
-            self._detect(frame)
+            self._detect(frame, plan.search_ns)
         clock.stop("detect")
-        self._follow(frames)
+        self._follow(frames, plan.batch)
         clock.stop("landmarks")
-        read = self._express(frames)
+        read = self._express(frames, plan.batch)
         clock.stop("expression")
         return [face for frame in frames for face in self._faces(frame, read, clock.stages_ms)]
 
-    def _detect(self, frame: Frame) -> None:
+    def _detect(self, frame: Frame, search_ns: int) -> None:
         watched = self._watched[frame.camera]
+        if watched.scanned_ns and frame.captured_ns - watched.scanned_ns < search_ns:
+            return
         if frame.image is None or not seats.wants_detection(watched.slots, watched.scanned_ns, frame.captured_ns):
             return
         now_ns = watched.scanned_ns = frame.captured_ns
@@ -82,7 +86,7 @@ class Tracker:
         watched.waiting = seats.wait(watched.waiting, watched.slots, detections, now_ns)
         watched.challenger = seats.challenger(watched.waiting, now_ns)
 
-    def _follow(self, frames: Sequence[Frame]) -> None:
+    def _follow(self, frames: Sequence[Frame], batch: int | None) -> None:
         looks = [
             (frame, slot.index, frame.image, slot.region)
             for frame in frames
@@ -94,7 +98,8 @@ class Tracker:
             for frame in frames
             if frame.image is not None and (challenger := self._watched[frame.camera].challenger)
         ]
-        found = self._look([(image, region) for _, _, image, region in looks])
+        regions = [(image, region) for _, _, image, region in looks]
+        found = [landmarks for part in _parts(regions, batch) for landmarks in self._landmarks.read(part)]
         seen = {(frame.camera, index): landmarks for (frame, index, _, _), landmarks in zip(looks, found, strict=True)}
         for frame in frames:
             watched = self._watched[frame.camera]
@@ -108,10 +113,7 @@ class Tracker:
             challenged = _challenged(watched, followed, seen.get((frame.camera, _CHALLENGER)), now_ns)
             watched.slots = seats.part(challenged, now_ns)
 
-    def _look(self, picture_regions: list[tuple[Image, Region]]) -> list[Landmarks]:
-        return self._landmarks.read(picture_regions) if picture_regions else []
-
-    def _express(self, frames: Sequence[Frame]) -> dict[tuple[str, int], Expression]:
+    def _express(self, frames: Sequence[Frame], batch: int | None) -> dict[tuple[str, int], Expression]:
         """Read every face whose landmarks this picture gave, by camera and slot."""
         places: list[tuple[_Watched, int]] = []
         looks: list[Look] = []
@@ -125,8 +127,9 @@ class Tracker:
                     looks.append(Look(slot.landmarks.points_px, frame.image, fov_deg, previous))
                 elif not slot.held:
                     watched.expressions.pop(slot.index, None)
+        told = [expression for part in _parts(looks, batch) for expression in self._expressions.read_all(part)]
         read = {}
-        for (watched, index), expression in zip(places, self._expressions.read_all(looks), strict=True):
+        for (watched, index), expression in zip(places, told, strict=True):
             if expression is not None:
                 watched.expressions[index] = read[watched.camera.name, index] = expression
         return read
@@ -146,6 +149,12 @@ class Tracker:
             _face(slot, frame, expression, latency_ms)
             for slot, expression in zip(watched.slots, expressions, strict=True)
         ]
+
+
+def _parts(whole: Sequence[T], most: int | None) -> Iterator[Sequence[T]]:
+    """Nothing, all at once, or pieces of at most so many."""
+    step = most or len(whole)
+    return (whole[start : start + step] for start in range(0, len(whole), step or 1))
 
 
 class _Clock:

@@ -34,9 +34,6 @@ class Kernel:
         reading, self._times = read_proc(self._times, self._root)
         return reading
 
-    def close(self) -> None:
-        """Nothing is held."""
-
 
 def read_proc(before: CpuTimes | None = None, root: Path = Path("/")) -> tuple[Reading, CpuTimes]:
     """Read the machine; hand the returned times to the next call, which then knows the CPU's share.

@@ -34,10 +34,10 @@ class ReadingError(ApplianceError):
 
 
 class Source(Protocol):
-    """Where readings come from."""
+    """Where readings of the board's own tool come from."""
 
-    def read(self) -> Reading:
-        """Say how the machine is now, without waiting long; ``ReadingError`` when nothing is to be had."""
+    def read(self) -> Reading | None:
+        """Say how the machine is, without waiting; ``None`` before the first; ``ReadingError`` if it fell silent."""
         ...
 
     def close(self) -> None:

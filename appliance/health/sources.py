@@ -39,7 +39,7 @@ class Readings:
 
     def __init__(
         self,
-        kernel: Source,
+        kernel: Kernel,
         board: Source | None,
         report: Callable[[Event], None],
         clock_s: Callable[[], float] = time.monotonic,
@@ -59,15 +59,15 @@ class Readings:
         reading = self._kernel.read()
         if self._board is not None and self._clock_s() >= self._again_s:
             try:
-                reading = joined(reading, self._board.read())
-                self._found()
+                if said := self._board.read():
+                    reading = joined(reading, said)
+                    self._found()
             except ReadingError as error:
                 self._lose(str(error))
         return reading if reading.power_mode else replace(reading, power_mode=self._power_mode(reading.read_ns))
 
     def close(self) -> None:
-        """Let go of both."""
-        self._kernel.close()
+        """Let go of the board's tool."""
         if self._board is not None:
             self._board.close()
 

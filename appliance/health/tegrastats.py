@@ -5,7 +5,6 @@ Each field is looked for by its own form, wherever it stands; what is not known 
 
 import os
 import re
-import select
 import shutil
 import subprocess
 import time
@@ -98,17 +97,15 @@ class Tegrastats:
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
         self._newest: Reading | None = None
+        self._heard_ns = 0
 
-    def read(self) -> Reading:
-        """The newest line; waits for the very first one only."""
+    def read(self) -> Reading | None:
+        """The newest line; ``None`` while the tool has just been started. Never waits."""
         self._start()
-        first_by_s = time.monotonic() + self._silent_s
-        while self._hear(0.0 if self._newest else max(first_by_s - time.monotonic(), 0.0)):
+        while self._hear():
             pass
-        if self._newest is None:
-            raise self._failed(f"no line that tells the memory within {self._silent_s:.0f} s")
-        if time.monotonic_ns() - self._newest.read_ns > self._silent_s * 1e9:
-            raise self._failed(f"no line for {self._silent_s:.0f} s")
+        if time.monotonic_ns() - self._heard_ns > self._silent_s * 1e9:
+            raise self._failed(f"no line that tells the memory for {self._silent_s:.0f} s")
         return self._newest
 
     def close(self) -> None:
@@ -134,20 +131,22 @@ class Tegrastats:
             )
         except OSError as error:
             raise ReadingError(f"{path} does not start: {error}; set memory.source = proc") from None
+        self._heard_ns = time.monotonic_ns()
         os.set_blocking(self._pipe().fileno(), False)
 
-    def _hear(self, limit_s: float) -> bool:
-        """Take in what was said, waiting so long for it; whether there may be more."""
-        pipe = self._pipe()
-        if not select.select([pipe], [], [], limit_s)[0]:
+    def _hear(self) -> bool:
+        """Take in what was said; whether there may be more."""
+        try:
+            said = os.read(self._pipe().fileno(), _PIPE_BYTES)
+        except BlockingIOError:
             return False
-        said = os.read(pipe.fileno(), _PIPE_BYTES)
         if not said:
             raise self._failed("it ended")
         *lines, rest = (self._rest + said).split(b"\n")
         self._rest = rest[-_LONGEST_LINE:]
         for line in lines:
-            self._newest = parse_tegrastats(line.decode(errors="replace"), time.monotonic_ns()) or self._newest
+            if reading := parse_tegrastats(line.decode(errors="replace"), time.monotonic_ns()):
+                self._newest, self._heard_ns = reading, reading.read_ns
         return True
 
     def _failed(self, why: str) -> ReadingError:

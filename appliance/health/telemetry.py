@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5  # from one look at the machine to the next
 _LOOKS = 2  # health is published each so many looks: each second
-_CLOSE_S = 5.0  # longer than the longest wait for a board's tool
+_CLOSE_S = 5.0
 _CLOCK_STEP_NS = 500_000_000  # the wall clock moved by more than this against the steady one
 
 
@@ -72,7 +72,6 @@ class Telemetry:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(_CLOSE_S)
-        self._watch.close()
         if self._failure is not None:
             raise self._failure
 

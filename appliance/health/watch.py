@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from appliance import settings
+from appliance.errors import ShortOfMemoryError
 from appliance.health.heat import Heat, next_heat
 from appliance.health.pressure import Pressure, has_room, next_pressure
 from appliance.health.processes import tree
@@ -70,6 +71,14 @@ class Watch:
     def hopeless(self) -> bool:
         """Whether all was shed, and only a new start is left."""
         return self.judged.shedding.step is Step.RESTART
+
+    def complain(self) -> None:
+        """Say why it ends, if it is for want of memory."""
+        if self.hopeless:
+            raise ShortOfMemoryError(
+                f"memory stayed below memory.critical_mb = {self._memory.critical_mb} with all load shed, so this is a "
+                "new start; if it comes again, end other programs, or set fewer cameras or camera.faces"
+            )
 
     def close(self) -> None:
         """End reading."""
