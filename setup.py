@@ -56,6 +56,8 @@ setup(
             "mypy>=1.14",
             "jsonschema>=4.20",
             "hypothesis>=6.100",
+            "python-osc>=1.8",  # what the bridges say is read by others' receivers, too
+            "PyLiveLinkFace>=0.1",
             "onnxruntime>=1.20",
             "pyalsaaudio>=0.11",
             "systemd-python>=235",

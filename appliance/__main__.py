@@ -13,7 +13,10 @@ from appliance import __version__, settings
 from appliance.errors import ACTIONABLE
 from appliance.journal import handler as journal_handler
 
-COMMANDS = ("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "record", "replay", "bench")
+COMMANDS = (
+    *("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "bridge"),
+    *("record", "replay", "bench"),
+)
 
 _BUG = 70  # EX_SOFTWARE of sysexits.h
 _INTERRUPTED = 130

@@ -19,7 +19,7 @@ HOMES = {
     "systemd": {"appliance/watchdog.py", "appliance/journal.py"},
     "jtop": {"appliance/health/jtop.py"},
     "amqtt": {"appliance/demo/broker.py"},
-    "aiohttp": {"appliance/renderers/viewer.py"},
+    "aiohttp": {"appliance/renderers/viewer.py", "appliance/renderers/bridges/vtubestudio.py"},
 }
 
 # Scripts that made our weights look at the program from outside; nothing imports them.
