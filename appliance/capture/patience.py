@@ -21,7 +21,8 @@ class Patience:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._since_s = self._told_s = time.monotonic()
+        self._since_s: float | None = None  # counts from the first picture: until then it is for the camera to come
+        self._told_s = 0.0
 
     def shown(self) -> None:
         """Take note of a picture that could be used."""
@@ -30,6 +31,7 @@ class Patience:
     def refused(self, reason: str) -> None:
         """Take note of one that could not; ``CameraError`` after ``BLIND_LIMIT_S`` of them."""
         now_s = time.monotonic()
+        self._since_s = self._since_s or now_s
         if now_s - self._since_s >= BLIND_LIMIT_S:
             raise CameraError(reason)
         if now_s - max(self._since_s, self._told_s) >= BLIND_S:

@@ -208,20 +208,27 @@ static int64_t clock_ns(clockid_t clock) {
     return now.tv_sec * 1000000000L + now.tv_nsec;
 }
 
-static int stream(int on) {
-    int64_t period_ns = period();
-    struct itimerspec timer = {.it_interval.tv_nsec = on ? period_ns : 0, .it_value.tv_nsec = on ? period_ns : 0};
-    if (on) {
-        control->fourcc = format.pixelformat;
-        control->width = format.width;
-        control->height = format.height;
-        control->fps = fps_now();
-        sequence = 0;
-        started_ns = clock_ns(CLOCK_MONOTONIC);
-    } else {
-        queued = 0;
-    }
+static int64_t set_period_ns; /* what the timer was set to */
+
+static int set_timer(int64_t period_ns) {
+    struct itimerspec timer = {.it_interval.tv_nsec = period_ns, .it_value.tv_nsec = period_ns};
+    set_period_ns = period_ns;
     return timerfd_settime(device, 0, &timer, NULL);
+}
+
+static int stream_on(void) {
+    control->fourcc = format.pixelformat;
+    control->width = format.width;
+    control->height = format.height;
+    control->fps = fps_now();
+    sequence = 0;
+    started_ns = clock_ns(CLOCK_MONOTONIC);
+    return set_timer(period());
+}
+
+static int stream_off(void) {
+    queued = 0;
+    return set_timer(0);
 }
 
 static int query_buffer(struct v4l2_buffer *buffer) {
@@ -262,6 +269,8 @@ static int fetch(struct v4l2_buffer *buffer) {
     if (read(device, &periods, sizeof periods) < 0 || control->stalled || !queued)
         return fail(EAGAIN);
     sequence += periods;
+    if (period() != set_period_ns)
+        stream_on();
     control->fetched++;
     int index = queue[0];
     memmove(queue, queue + 1, --queued * sizeof *queue);
@@ -305,8 +314,8 @@ static int answer(uint32_t request, void *argument) {
     case VIDIOC_QUERYBUF: return query_buffer(argument);
     case VIDIOC_QBUF: queue[queued++] = ((struct v4l2_buffer *)argument)->index; return 0;
     case VIDIOC_DQBUF: return fetch(argument);
-    case VIDIOC_STREAMON: return stream(1);
-    case VIDIOC_STREAMOFF: return stream(0);
+    case VIDIOC_STREAMON: return stream_on();
+    case VIDIOC_STREAMOFF: return stream_off();
     default: return fail(ENOTTY);
     }
 }

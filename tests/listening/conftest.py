@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from devices import paced
 
-PACED = Path(__file__).parents[1] / "devices" / "paced_pcm.c"
 RATE = 16_000
 
 
@@ -37,11 +37,7 @@ class Alsa:
 
 @pytest.fixture(scope="session")
 def paced_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("alsa") / "libasound_module_pcm_paced.so"
-    subprocess.run(
-        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-DPIC", "-o", library, PACED, "-lasound"], check=True
-    )
-    return library
+    return paced.build(tmp_path_factory.mktemp("alsa"))
 
 
 @pytest.fixture
@@ -49,9 +45,8 @@ def alsa(paced_plugin: Path, tmp_path: Path) -> Alsa:
     control, fifo, config = tmp_path / "control", tmp_path / "mic.fifo", tmp_path / "asound.conf"
     control.mkdir()
     config.write_text(
-        f'pcm_type.paced {{ lib "{paced_plugin}" }}\n'
-        f'pcm.mic {{ type paced control "{control}" }}\n'
-        f'pcm.pipe {{ type file file "/dev/null" infile "{fifo}" format "raw" slave.pcm {{ type null }} }}\n'
+        paced.configuration(paced_plugin, {"mic": control})
+        + f'pcm.pipe {{ type file file "/dev/null" infile "{fifo}" format "raw" slave.pcm {{ type null }} }}\n'
         "pcm.nothing { type null }\n"
     )
     return Alsa(config, control, fifo)
