@@ -6,11 +6,12 @@ from pathlib import Path
 from appliance.checks.broker import reach
 from appliance.checks.cameras import no_camera, see
 from appliance.checks.clock import clock
-from appliance.checks.device import platform, power_mode
+from appliance.checks.device import platform
 from appliance.checks.finding import Finding
 from appliance.checks.memory import memory
 from appliance.checks.microphones import listen
 from appliance.checks.models_and_engines import engines, models, runtime
+from appliance.checks.power import heat, power_mode
 from appliance.checks.storage import disk
 from appliance.settings import Settings
 
@@ -19,7 +20,8 @@ def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
     """Yield every finding, as each is made; opens the cameras and microphones for a moment."""
     yield platform(root)
     yield runtime(settings.engines)
-    yield power_mode()
+    yield power_mode(settings.storage.engines, root)
+    yield heat(root)
     yield from models(settings)
     yield from engines(settings)
     if not settings.camera:

@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.health.proc import CpuTimes, cpu_percent, parse_cpu_times, parse_pressure, read_proc
+from appliance.health.proc import (
+    CpuTimes,
+    cpu_percent,
+    parse_cpu_times,
+    parse_largest_block,
+    parse_pressure,
+    read_proc,
+)
 
 
 @pytest.fixture
@@ -92,3 +99,127 @@ def test_cpu_times_of_another_form_are_none(text: str) -> None:
 
 def test_counters_that_went_back_give_no_share() -> None:
     assert cpu_percent(CpuTimes(50, 100), CpuTimes(10, 20)) == 0.0
+
+
+def add(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_the_largest_free_block_is_that_of_any_zone(machine: Path) -> None:
+    add(
+        machine,
+        "proc/buddyinfo",
+        "Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      0      0\n"
+        "Node 0, zone   Normal    532    959    991   3399   3672   2153   1299    378    164      0      0\nodd\n",
+    )
+
+    reading, _ = read_proc(root=machine)
+
+    assert reading.lfb_mb == 1.0  # 256 pages of 4 kB
+
+
+def test_without_a_single_free_page_the_largest_block_is_nothing() -> None:
+    assert parse_largest_block("Node 0, zone Normal 0 0 0 0 0 0 0 0 0 0 0") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Node 0, zone", "Node 0, zone Normal 1 2 3", "Node 0, zone Normal a b c d e f g h"]
+)
+def test_free_blocks_of_another_form_are_not_told(text: str) -> None:
+    assert parse_largest_block(text) is None
+
+
+GROUP = "system.slice/avatar.service"
+
+
+def test_a_control_group_that_grants_less_than_the_machine_is_what_is_available(machine: Path) -> None:
+    add(machine, "proc/self/cgroup", f"0::/{GROUP}\n")
+    add(machine, f"sys/fs/cgroup/{GROUP}/memory.high", "max\n")
+    add(machine, f"sys/fs/cgroup/{GROUP}/memory.max", f"{1000 << 20}\n")
+    add(machine, f"sys/fs/cgroup/{GROUP}/memory.current", f"{700 << 20}\n")
+    add(machine, f"sys/fs/cgroup/{GROUP}/memory.stat", f"anon 1\ninactive_file {50 << 20}\n")
+    add(machine, f"sys/fs/cgroup/{GROUP}/memory.pressure", "some avg10=7.00 avg60=0 avg300=0 total=1\n")
+
+    reading, _ = read_proc(root=machine)
+
+    assert reading.available_mb == 350  # what is idle in the page cache is given back when it is asked for
+    assert reading.psi_some_avg10 == 7.0  # its own stalls, not those of others
+
+
+def test_the_tightest_of_the_groups_around_it_counts(machine: Path) -> None:
+    add(machine, "proc/self/cgroup", f"0::/{GROUP}\n")
+    for folder, limit_mb in ((GROUP, 3000), ("system.slice", 900)):
+        add(machine, f"sys/fs/cgroup/{folder}/memory.max", f"{limit_mb << 20}\n")
+        add(machine, f"sys/fs/cgroup/{folder}/memory.current", f"{800 << 20}\n")
+
+    assert read_proc(root=machine)[0].available_mb == 100
+
+
+def test_groups_of_version_1_count_as_well_and_its_huge_number_is_no_limit(machine: Path) -> None:
+    add(machine, "proc/self/cgroup", "5:cpu,cpuacct:/\n4:memory:/booth\n0::/\n")
+    add(machine, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
+    add(machine, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5000000000\n")
+    add(machine, "sys/fs/cgroup/memory/booth/memory.limit_in_bytes", f"{600 << 20}\n")
+    add(machine, "sys/fs/cgroup/memory/booth/memory.usage_in_bytes", f"{500 << 20}\n")
+    add(machine, "sys/fs/cgroup/memory/booth/memory.stat", f"total_inactive_file {20 << 20}\n")
+
+    assert read_proc(root=machine)[0].available_mb == 120
+
+
+def test_a_group_that_holds_more_than_it_may_grants_nothing(machine: Path) -> None:
+    add(machine, "proc/self/cgroup", "0::/booth\n")
+    add(machine, "sys/fs/cgroup/booth/memory.high", f"{500 << 20}\n")
+    add(machine, "sys/fs/cgroup/booth/memory.current", f"{600 << 20}\n")
+
+    assert read_proc(root=machine)[0].available_mb == 0
+
+
+def test_the_board_says_where_it_slows_down_and_what_it_slows_down_now(machine: Path) -> None:
+    thermal = "sys/class/thermal"
+    trips = [("70000", "passive"), ("99000", "passive"), ("104500", "critical"), ("51000", "active")]
+    for number, (milli, kind) in enumerate(trips):  # as Orin's: at 70 degrees it only warns of its case
+        add(machine, f"{thermal}/thermal_zone0/trip_point_{number}_temp", milli)
+        add(machine, f"{thermal}/thermal_zone0/trip_point_{number}_type", kind)
+    devices = [
+        ("pwm-fan", "3"),
+        ("cpu-throttle-alert", "1"),
+        ("devfreq-17000000.gpu", "4"),
+        ("cpufreq-cpu0", "0"),
+        ("hot-surface-alert", "1"),
+        ("LCD", "7"),
+    ]
+    for number, (kind, state) in enumerate(devices):
+        add(machine, f"{thermal}/cooling_device{number}/type", f"{kind}\n")
+        add(machine, f"{thermal}/cooling_device{number}/cur_state", f"{state}\n")
+
+    reading, _ = read_proc(root=machine)
+
+    assert reading.throttles_at_c == 99
+    assert reading.throttled == ("cpu-throttle-alert", "devfreq-17000000.gpu")
+
+
+def test_fan_clocks_and_rails_are_read_where_they_are(machine: Path) -> None:
+    add(machine, "sys/class/hwmon/hwmon0/pwm1", "102\n")
+    add(machine, "sys/class/hwmon/hwmon3/in1_label", "VDD_IN\n")
+    add(machine, "sys/class/hwmon/hwmon3/in1_input", "5000\n")
+    add(machine, "sys/class/hwmon/hwmon3/curr1_input", "960\n")
+    add(machine, "sys/class/hwmon/hwmon3/in7_label", "sum of shunt voltages\n")
+    add(machine, "sys/class/hwmon/hwmon3/in7_input", "5\n")
+    add(machine, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "729600\n")
+    add(machine, "sys/devices/system/cpu/cpu10/cpufreq/scaling_cur_freq", "1510400\n")
+    add(machine, "sys/devices/system/cpu/cpufreq/policy0", "")
+
+    reading, _ = read_proc(root=machine)
+
+    assert reading.fan_percent == 40.0
+    assert dict(reading.rails_mw) == {"VDD_IN": 4800}
+    assert dict(reading.clocks_mhz) == {"cpu0": 729.6, "cpu10": 1510.4}
+
+
+def test_a_sensor_that_says_the_same_whatever_the_heat_is_left_out(machine: Path) -> None:
+    add(machine, "sys/class/thermal/thermal_zone4/type", "PMIC-Die\n")
+    add(machine, "sys/class/thermal/thermal_zone4/temp", "100000\n")
+
+    assert max(read_proc(root=machine)[0].temperatures_c.values()) == 46.0
