@@ -115,7 +115,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One block of sound, as the microphone delivered it."""
+    """One block of sound, as the microphone delivered it, or several that follow each other."""
 
     microphone: str
     samples: Float32  # mono, 16 kHz, -1..1

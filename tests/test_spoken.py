@@ -58,7 +58,7 @@ class KnowingNetwork(VisemeNetwork):
 
     def name(self, samples: Float32) -> tuple[Float32, Float32]:
         self._blocks += 1
-        return self._known(SURE_BLOCKS), self._known(GUESS_BLOCKS)
+        return self._known(SURE_BLOCKS)[np.newaxis], self._known(GUESS_BLOCKS)[np.newaxis]
 
     def _known(self, blocks_ago: int) -> Float32:
         said = said_at((self._blocks - blocks_ago - 0.5) / 100 - BEFORE_S)

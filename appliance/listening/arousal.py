@@ -8,11 +8,9 @@ second. Which microphone, how far away and whose voice would each weigh more tha
 all are taken against what this voice did in the last half minute of its speech.
 """
 
-from dataclasses import dataclass, field, replace
-
-import numpy as np
-
-from appliance.values import Float32
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log2, tanh
 
 CALM = 0.5
 
@@ -26,22 +24,24 @@ _GONE_S = 20.0  # after so much silence the next who speaks may be another
 _ENVELOPE_S = 0.04
 _DIP_DB = 2.0  # between two syllables (de Jong and Wempe, Behavior Research Methods 41(2), 2009)
 
-# Loudness (dB), pitch (semitones), its straying (semitones), syllables a second: what excitement adds,
-# and how much each of them says.
-_SPAN: Float32 = np.array([6.0, 4.0, 1.5, 1.5], np.float32)
-_WEIGHT: Float32 = np.array([0.4, 0.35, 0.15, 0.1], np.float32)
+Measures = tuple[float, ...]
+"""Loudness (dB), pitch (semitones), its straying (semitones), syllables a second."""
+
+# What excitement adds to each, and how much each of them says.
+_SPAN: Measures = (6.0, 4.0, 1.5, 1.5)
+_WEIGHT: Measures = (0.4, 0.35, 0.15, 0.1)
 _REACH = 1.3  # spans that all together are nearly everything
-_NOTHING: Float32 = np.zeros(4, np.float32)
+_NOTHING: Measures = (0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ArousalState:
     """What is remembered of one voice."""
 
     arousal: float = CALM
     spoken_s: float = 0.0
-    now: Float32 = field(default_factory=_NOTHING.copy)
-    habit: Float32 = field(default_factory=_NOTHING.copy)
+    now: Measures = _NOTHING
+    habit: Measures = _NOTHING
     voiced_s: float = 0.0
     envelope_db: float = -120.0
     turn_db: float = -120.0  # the highest of the envelope since it rose, or the lowest since it fell
@@ -51,26 +51,25 @@ class ArousalState:
     @property
     def usual_db(self) -> float | None:
         """How loud this voice usually is; ``None`` before it was heard."""
-        return float(self.habit[0]) if self.voiced_s > 0 else None
+        return self.habit[0] if self.voiced_s > 0 else None
 
 
 def feel(state: ArousalState, active: bool, loudness_db: float, pitch_hz: float) -> ArousalState:
     """Take 10 ms of sound: whether somebody speaks, how loud, how high (0 where nothing is voiced)."""
     if not active:
         return _calm(state, loudness_db)
-    state, syllables = _syllables(state, loudness_db)
-    state = replace(state, spoken_s=state.spoken_s + _STEP_S, silent_s=0.0)
-    if pitch_hz > 0:
-        state = replace(state, voiced_s=state.voiced_s + _STEP_S)
-    now, habit = state.now.copy(), state.habit.copy()
-    measured, known_s = _measure(now, loudness_db, pitch_hz, syllables), _known(state)
-    heard = ~np.isnan(measured)
-    now[heard] += (measured - now)[heard] * _shares(known_s, _NOW_S)[heard]
-    habit[heard] += (now - habit)[heard] * _shares(known_s, _HABIT_S)[heard]
-    excess = float(_WEIGHT @ ((now - habit) / _SPAN))
-    goal = CALM + CALM * float(np.tanh(_REACH * excess)) if state.spoken_s >= _SETTLED_S else CALM
+    envelope_db, turn_db, rising, syllables = _syllables(state, loudness_db)
+    spoken_s = state.spoken_s + _STEP_S
+    voiced_s = state.voiced_s + (_STEP_S if pitch_hz > 0 else 0.0)
+    measured = _measure(state.now, loudness_db, pitch_hz, syllables)
+    known_s = (voiced_s, voiced_s, voiced_s, spoken_s)  # loudness and pitch are those of voiced sound
+    now = _followed(state.now, measured, known_s, _NOW_S)
+    heard = [None if one is None else mean for one, mean in zip(measured, now, strict=True)]
+    habit = _followed(state.habit, heard, known_s, _HABIT_S)
+    excess = sum(w * (n - h) / s for w, n, h, s in zip(_WEIGHT, now, habit, _SPAN, strict=True))
+    goal = CALM + CALM * tanh(_REACH * excess) if spoken_s >= _SETTLED_S else CALM
     arousal = state.arousal + (goal - state.arousal) * _STEP_S / _FOLLOW_S
-    return replace(state, arousal=arousal, now=now, habit=habit)
+    return ArousalState(arousal, spoken_s, now, habit, voiced_s, envelope_db, turn_db, rising)
 
 
 def _calm(state: ArousalState, loudness_db: float) -> ArousalState:
@@ -82,30 +81,29 @@ def _calm(state: ArousalState, loudness_db: float) -> ArousalState:
     return ArousalState(arousal, envelope_db=loudness_db, turn_db=loudness_db, silent_s=state.silent_s)
 
 
-def _measure(now: Float32, loudness_db: float, pitch_hz: float, syllables: int) -> Float32:
-    """The four measures of this moment; what cannot be told is not a number."""
+def _measure(now: Measures, loudness_db: float, pitch_hz: float, syllables: int) -> list[float | None]:
+    """The four measures of this moment; ``None`` for what cannot be told."""
     if pitch_hz <= 0:
-        return np.array([np.nan, np.nan, np.nan, syllables / _STEP_S], np.float32)
-    semitones = 12 * float(np.log2(pitch_hz / 100.0))
-    usual = float(now[1]) if now[1] else semitones
-    return np.array([loudness_db, semitones, abs(semitones - usual), syllables / _STEP_S], np.float32)
+        return [None, None, None, syllables / _STEP_S]
+    semitones = 12 * log2(pitch_hz / 100.0)
+    return [loudness_db, semitones, abs(semitones - (now[1] or semitones)), syllables / _STEP_S]
 
 
-def _known(state: ArousalState) -> Float32:
-    """For how long each measure has been taken; loudness and pitch are those of voiced sound."""
-    return np.array([state.voiced_s, state.voiced_s, state.voiced_s, state.spoken_s], np.float32)
+def _followed(means: Measures, values: Sequence[float | None], known_s: Measures, over_s: float) -> Measures:
+    """Running means one step later: of all that was heard, until that is the whole span."""
+    return tuple(
+        mean if value is None else mean + (value - mean) * _STEP_S / min(max(s, _STEP_S), over_s)
+        for mean, value, s in zip(means, values, known_s, strict=True)
+    )
 
 
-def _shares(known_s: Float32, over_s: float) -> Float32:
-    """What part of a running mean one more step is: of all that was heard, until that is the whole span."""
-    return np.asarray(_STEP_S / np.clip(known_s, _STEP_S, over_s), np.float32)
+def _syllables(state: ArousalState, loudness_db: float) -> tuple[float, float, bool, int]:
+    """Follow the envelope: it, its last turn, whether it rises, and the syllables that were said.
 
-
-def _syllables(state: ArousalState, loudness_db: float) -> tuple[ArousalState, int]:
-    """Follow the envelope; a syllable has been said when it rose by ``_DIP_DB`` and fell by as much."""
+    One has been said when the envelope rose by ``_DIP_DB`` and fell by as much.
+    """
     envelope_db = state.envelope_db + (loudness_db - state.envelope_db) * _STEP_S / _ENVELOPE_S
     turn_db = max(state.turn_db, envelope_db) if state.rising else min(state.turn_db, envelope_db)
     if abs(envelope_db - turn_db) < _DIP_DB:
-        return replace(state, envelope_db=envelope_db, turn_db=turn_db), 0
-    said = int(state.rising)
-    return replace(state, envelope_db=envelope_db, turn_db=envelope_db, rising=not state.rising), said
+        return envelope_db, turn_db, state.rising, 0
+    return envelope_db, envelope_db, not state.rising, int(state.rising)

@@ -1,5 +1,8 @@
 """From the sound of one microphone to what its voice does, block by block, the same live and in a replay."""
 
+from collections.abc import Iterable
+from itertools import repeat
+from math import log10
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +13,7 @@ from appliance.listening.arousal import ArousalState, feel
 from appliance.listening.blocks import BLOCK_NS, BLOCK_SAMPLES
 from appliance.listening.pitch import TAIL_SAMPLES, pitch_hz
 from appliance.listening.viseme_network import GUESS_BLOCKS, SURE_BLOCKS, VisemeNetwork
-from appliance.listening.voice import VoiceState, hear
+from appliance.listening.voice import VoiceState, hear, level_of
 from appliance.values import Float32, Sound, Speech, Voice
 
 _MOMENTS = 32  # coarticulation looks a tenth of a second back, and a slow camera lags behind by two
@@ -20,6 +23,7 @@ _LOUDEST = 2.0  # samples beyond full scale come from resampling, or are no soun
 _MOST_DB = 30.0
 
 R = TypeVar("R", bound=np.generic)
+Names = tuple[Float32, Float32]  # 15 visemes, and 15 that are guessed
 
 _SILENT: Float32 = np.eye(len(VISEMES), dtype=np.float32)[VISEMES.index("sil")]
 
@@ -46,38 +50,61 @@ class Hearing:
             self._network.forget()
 
     def hear(self, sound: Sound, visemes: bool = True) -> Voice:
-        """Take one block; say what the voice does. Without ``visemes`` its network is let go until they are wanted."""
+        """Take one block or several; say what the voice does at their end.
+
+        Without ``visemes`` the network is let go until they are wanted. How the sound is cut into calls makes no
+        difference, but several blocks take less time together than one by one.
+        """
         samples = np.clip(np.nan_to_num(sound.samples), -_LOUDEST, _LOUDEST)
-        self._voice, active, level = hear(self._voice, samples)
-        loudness_db = 10 * float(np.log10(max(2 * self._voice.power, 1e-12)))
+        heard = [self._listen(block) for block in samples.reshape(-1, BLOCK_SAMPLES)]
+        named = self._name(samples) if visemes else self._rest()
+        pitches_hz = self._pitches(samples, any(active for active, _ in heard))
+        for (active, loudness_db), high_hz, names in zip(heard, pitches_hz, named, strict=False):
+            speaks = self._step(active, loudness_db, high_hz, names)
+        level, arousal = level_of(self._voice.power), self._arousal.arousal
+        if self._network is None or not visemes:
+            return Voice(self._microphone, sound.heard_ns, speaks, level, arousal)
+        sure_ns, newest_ns = (sound.heard_ns - blocks * BLOCK_NS for blocks in (SURE_BLOCKS, GUESS_BLOCKS))
+        moments = self._moments()
+        speech = Speech(sure_ns, newest_ns, moments, self._loudness_db[:_MOMENTS])
+        return Voice(self._microphone, sound.heard_ns, speaks, level, arousal, moments[-1 - _GUESSES], speech)
+
+    def _listen(self, block: Float32) -> tuple[bool, float]:
+        """Whether a voice, or what sounds like one, speaks, and how loud it is."""
+        self._voice, active, _ = hear(self._voice, block)
+        return active, 10 * log10(max(2 * self._voice.power, 1e-12))
+
+    def _name(self, samples: Float32) -> Iterable[Names | None]:
+        """What is named with each block."""
+        return repeat(None) if self._network is None else zip(*self._network.name(samples), strict=True)
+
+    def _rest(self) -> Iterable[Names | None]:
+        """Let the network go; nothing is named."""
+        if self._network is not None:
+            self._network.rest()
+        return repeat(None)
+
+    def _pitches(self, samples: Float32, wanted: bool) -> list[float]:
+        """How high each block is; 0 where nobody wants to know."""
+        sound = np.concatenate([self._tail, samples])
+        self._tail = sound[-TAIL_SAMPLES:]
+        return pitch_hz(sound).tolist() if wanted else [0.0] * (len(samples) // BLOCK_SAMPLES)
+
+    def _step(self, active: bool, loudness_db: float, high_hz: float, names: Names | None) -> bool:
+        """Take one block into account; return whether somebody speaks, as neither music nor noise does."""
         self._active = _pushed(self._active, active)
         self._loudness_db = _pushed(self._loudness_db, self._over_usual(loudness_db))
-        if self._network is not None and not visemes:
-            self._network.rest()
-        if self._network is None or not visemes:
-            arousal = self._feel(samples, active, loudness_db)
-            return Voice(self._microphone, sound.heard_ns, active, level, arousal)
-        speech = self._say(self._network, samples, sound.heard_ns)
-        speaks = active and bool((speech.visemes @ _SILENT).min() < 1 - _SPEAKING)
-        arousal = self._feel(samples, speaks, loudness_db)
-        return Voice(self._microphone, sound.heard_ns, speaks, level, arousal, speech.visemes[-1 - _GUESSES], speech)
-
-    def _feel(self, samples: Float32, speaks: bool, loudness_db: float) -> float:
-        """How excited the voice is; neither music nor noise is."""
-        window = np.concatenate([self._tail, samples])
-        self._tail = window[BLOCK_SAMPLES:]
-        self._arousal = feel(self._arousal, speaks, loudness_db, pitch_hz(window) if speaks else 0.0)
-        return self._arousal.arousal
-
-    def _say(self, network: VisemeNetwork, samples: Float32, heard_ns: int) -> Speech:
-        """What is said, moment by moment; where voice activity finds no voice, nothing is."""
-        named, guessed = network.name(samples)
+        named, guessed = names or (_SILENT, _SILENT)
         self._named, self._guessed = _pushed(self._named, named), _pushed(self._guessed, guessed)
+        speaks = active and (names is None or bool((self._moments() @ _SILENT).min() < 1 - _SPEAKING))
+        self._arousal = feel(self._arousal, speaks, loudness_db, high_hz if speaks else 0.0)
+        return speaks
+
+    def _moments(self) -> Float32:
+        """What is said, moment by moment; where voice activity finds no voice, nothing is."""
         # Activity is sure of a voice only some blocks after its first sound, so those after a moment count for it.
         counted = np.convolve(self._active, np.ones(SURE_BLOCKS + 1))[SURE_BLOCKS : SURE_BLOCKS + _MOMENTS]
-        visemes = np.where(counted[:, None] > 0, np.concatenate([self._named, self._guessed]), _SILENT)
-        sure_ns, newest_ns = (heard_ns - blocks * BLOCK_NS for blocks in (SURE_BLOCKS, GUESS_BLOCKS))
-        return Speech(sure_ns, newest_ns, visemes, self._loudness_db[:_MOMENTS])
+        return np.where(counted[:, None] > 0, np.concatenate([self._named, self._guessed]), _SILENT)
 
     def _over_usual(self, loudness_db: float) -> float:
         usual_db = self._arousal.usual_db

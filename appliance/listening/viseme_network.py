@@ -17,6 +17,8 @@ SURE_BLOCKS = 6
 GUESS_BLOCKS = 4
 """So many blocks after a sound the network has a first guess."""
 
+_HEARD = "features"
+
 
 class VisemeNetwork:
     """Names sounds, one block after the other. One microphone has it for itself.
@@ -26,13 +28,15 @@ class VisemeNetwork:
 
     def __init__(self, runner: Runner, inputs: Mapping[str, Shape]) -> None:
         self._runner = runner
-        self._shapes = {name: (1, *map(int, shape[1:])) for name, shape in inputs.items() if name != "features"}
+        self._given = {name: np.zeros((1, *map(int, shape[1:])), np.float32) for name, shape in inputs.items()}
+        self._memory = {name: name.replace("state", "next") for name in inputs if name != _HEARD}
         self.forget()
 
     def forget(self) -> None:
         """Begin anew: what comes next does not follow what was heard so far."""
         self._heard: FeatureState | None = None
-        self._states: dict[str, Float32] = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        for name in self._memory:
+            self._given[name].fill(0)
 
     def rest(self) -> None:
         """Let the runner go until the next ``name``: it must be one that comes back."""
@@ -40,8 +44,17 @@ class VisemeNetwork:
         self.forget()
 
     def name(self, samples: Float32) -> tuple[Float32, Float32]:
-        """Take one block; return the 15 visemes of ``SURE_BLOCKS`` before it, and of ``GUESS_BLOCKS`` before it."""
+        """Take whole blocks; return the 15 visemes of ``SURE_BLOCKS`` before each, and of ``GUESS_BLOCKS`` before it.
+
+        Both are blocks x 15.
+        """
         self._heard, seen = features(self._heard, samples)
-        outputs = self._runner({"features": seen.T.reshape(1, -1, 1, 1), **self._states})
-        self._states = {name: outputs[name.replace("state", "next")].copy() for name in self._states}
+        sure, guessed = zip(*map(self._step, seen.T), strict=True)
+        return np.stack(sure), np.stack(guessed)
+
+    def _step(self, seen: Float32) -> tuple[Float32, Float32]:
+        self._given[_HEARD][0, :, 0, 0] = seen
+        outputs = self._runner(self._given)
+        for name, following in self._memory.items():
+            np.copyto(self._given[name], outputs[following])
         return outputs["visemes"][0].copy(), outputs["visemes_40ms"][0].copy()

@@ -1,6 +1,7 @@
 """Loudness, and whether somebody speaks, from 10 ms blocks. Pure functions of values."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from math import log10
 
 import numpy as np
 
@@ -32,15 +33,22 @@ _HOLD_BLOCKS = 20  # so long after the last it is held: stops and breaths are pa
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """What is known of a room's noise and of the speech in it, by frequency."""
+
+    noise: Float32  # power
+    speech: Float32  # power
+    presence: Float32  # of speech, 0..1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class VoiceState:
     """What ``hear`` remembers from block to block."""
 
     tail: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
     offset: float | None = None  # the microphone's constant part
     power: float = 0.0
-    noise: Float32 | None = None  # power by frequency
-    speech: Float32 | None = None
-    presence: Float32 | None = None
+    room: Room | None = None  # None before a whole window was heard
     run_blocks: int = 0
     hold_blocks: int = 0
 
@@ -50,45 +58,42 @@ def hear(state: VoiceState, samples: Float32) -> tuple[VoiceState, bool, float]:
     mean = float(samples.mean())
     offset = mean if state.offset is None else _KEEP_OFFSET * state.offset + (1 - _KEEP_OFFSET) * mean
     centred = samples - np.float32(offset)
-    power = _KEEP_POWER * state.power + (1 - _KEEP_POWER) * float(np.mean(centred**2))
-    state = replace(state, offset=offset, power=power)
-    state, ratio = _likelihood(state, centred)
+    power = _KEEP_POWER * state.power + (1 - _KEEP_POWER) * float(centred @ centred) / BLOCK_SAMPLES
+    window = np.concatenate([state.tail, centred])[-_WINDOW_SAMPLES:]
+    room, ratio = _listen(state.room, window) if len(window) == _WINDOW_SAMPLES else (None, 0.0)
     run_blocks = state.run_blocks + 1 if ratio > _SPEECH_RATIO else 0
     hold_blocks = _HOLD_BLOCKS if run_blocks >= _ONSET_BLOCKS else max(state.hold_blocks - 1, 0)
-    return replace(state, run_blocks=run_blocks, hold_blocks=hold_blocks), hold_blocks > 0, level_of(power)
+    state = VoiceState(window[-_TAIL_SAMPLES:], offset, power, room, run_blocks, hold_blocks)
+    return state, hold_blocks > 0, level_of(power)
 
 
 def level_of(power: float) -> float:
     """Loudness 0..1 of a mean square; as in AES17, a sine that reaches full scale is 0 dBFS."""
-    dbfs = 10.0 * np.log10(max(2.0 * power, 1e-12))
-    return float(np.clip(1.0 - dbfs / SILENT_DBFS, 0.0, 1.0))
+    dbfs = 10.0 * log10(max(2.0 * power, 1e-12))
+    return min(max(1.0 - dbfs / SILENT_DBFS, 0.0), 1.0)
 
 
-def _likelihood(state: VoiceState, centred: Float32) -> tuple[VoiceState, float]:
+def _listen(room: Room | None, window: Float32) -> tuple[Room, float]:
     """Mean log likelihood ratio of speech over noise: Sohn, Kim and Sung, "A statistical model-based
     voice activity detection", IEEE Signal Processing Letters 6(1), 1999, with its decision-directed
     estimate of the speech, and the noise tracked as in ``_next_noise``.
     """
-    window = np.concatenate([state.tail, centred])[-_WINDOW_SAMPLES:]
-    state = replace(state, tail=window[-_TAIL_SAMPLES:])
-    if len(window) < _WINDOW_SAMPLES:
-        return state, 0.0
     power: Float32 = (np.abs(np.fft.rfft(window * _WINDOW)[_BAND]) ** 2).astype(np.float32)
-    if state.noise is None or state.speech is None or state.presence is None:
-        return _begin(state, power), 0.0
-    posterior = power / state.noise
-    prior = _KEEP_SPEECH * state.speech / state.noise + (1 - _KEEP_SPEECH) * np.maximum(posterior - 1.0, 0.0)
+    if room is None:
+        return _enter(power), 0.0
+    posterior = power / room.noise
+    prior = _KEEP_SPEECH * room.speech / room.noise + (1 - _KEEP_SPEECH) * np.maximum(posterior - 1.0, 0.0)
     gain = prior / (1.0 + prior)
-    ratio = float(np.mean(np.minimum(posterior, 1000.0) * gain - np.log1p(prior)))
-    noise, presence = _next_noise(state.noise, state.presence, power)
-    return replace(state, noise=noise, presence=presence, speech=gain**2 * power), ratio
+    ratio = float((np.minimum(posterior, 1000.0) * gain - np.log1p(prior)).mean())
+    noise, presence = _next_noise(room.noise, room.presence, power)
+    return Room(noise, gain**2 * power, presence), ratio
 
 
-def _begin(state: VoiceState, power: Float32) -> VoiceState:
+def _enter(power: Float32) -> Room:
     """Take the first window for noise, smoothed over neighbours; speech in it is unlearned in 0.1 s."""
     smooth = np.convolve(np.pad(power, 8, mode="edge"), np.full(17, 1 / 17), mode="valid").astype(np.float32)
     nothing: Float32 = np.zeros(_BINS, np.float32)
-    return replace(state, noise=np.maximum(smooth, np.float32(_FLOOR_POWER)), speech=nothing, presence=nothing)
+    return Room(np.maximum(smooth, np.float32(_FLOOR_POWER)), nothing, nothing)
 
 
 def _next_noise(noise: Float32, presence: Float32, power: Float32) -> tuple[Float32, Float32]:

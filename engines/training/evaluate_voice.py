@@ -94,12 +94,9 @@ class Listener:
     def named(self, samples: Float32) -> Named:
         """Visemes x hops at each delay, the delay taken out."""
         self._network.forget()
-        blocks = np.pad(samples, (0, SURE_BLOCKS * BLOCK_SAMPLES)).reshape(-1, BLOCK_SAMPLES)
-        told = [self._network.name(block) for block in blocks]
+        told = self._network.name(np.pad(samples, (0, SURE_BLOCKS * BLOCK_SAMPLES)))
         hops = len(samples) // BLOCK_SAMPLES
-        return {
-            delay: np.stack([both[at] for both in told[delay : delay + hops]], 1) for at, delay in enumerate(DELAYS)
-        }
+        return {delay: one[delay : delay + hops].T for delay, one in zip(DELAYS, told, strict=True)}
 
     def scores(self, group: Sequence[Clip], change: Change) -> dict[int, Scores]:
         """Score each delay on a group whose sounds are changed so."""

@@ -29,11 +29,11 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return toy_network(tmp_path_factory.mktemp("toy") / "toy.onnx", request.param)
 
 
-def listen(samples: Float32, network: VisemeNetwork | None) -> list[Voice]:
-    hearing = Hearing("mic0", network)
+def listen(samples: Float32, network: VisemeNetwork | None, together: int = 1) -> list[Voice]:
+    hearing, step = Hearing("mic0", network), together * BLOCK
     return [
-        hearing.hear(Sound("mic0", samples[start : start + BLOCK], BEGIN_NS + (start // BLOCK + 1) * 10 * MS))
-        for start in range(0, len(samples) - BLOCK + 1, BLOCK)
+        hearing.hear(Sound("mic0", samples[end - step : end], BEGIN_NS + end // BLOCK * 10 * MS))
+        for end in range(step, len(samples) + 1, step)
     ]
 
 
@@ -90,6 +90,22 @@ def test_what_is_sure_lies_60_ms_back_and_a_guess_40_ms(network: VisemeNetwork) 
     np.testing.assert_allclose(voice.speech.visemes.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("together", [2, 3])
+def test_how_the_sound_is_cut_into_calls_makes_no_difference(network: VisemeNetwork, together: int) -> None:
+    sound = after_silence(*[vowels(dbfs, 0.7) for dbfs in (-26.0, -26.0, -26.0, -26.0, -26.0, -16.0)], high(0.3))
+
+    apart, joined = listen(sound, network)[together - 1 :: together], listen(sound, network, together)
+
+    assert max(voice.arousal for voice in joined) > 0.55
+    for one, other in zip(apart, joined, strict=False):
+        assert one.speech is not None
+        assert other.speech is not None
+        assert (one.heard_ns, one.active, one.speech.sure_ns) == (other.heard_ns, other.active, other.speech.sure_ns)
+        assert (one.level, one.arousal) == pytest.approx((other.level, other.arousal), abs=1e-5)
+        np.testing.assert_allclose(one.speech.visemes, other.speech.visemes, atol=1e-4)
+        np.testing.assert_allclose(one.speech.loudness_db, other.speech.loudness_db, atol=1e-3)
+
+
 def test_the_first_sound_after_a_silence_is_not_lost(network: VisemeNetwork) -> None:
     voices = listen(after_silence(low(0.3)), network)
 
@@ -110,7 +126,7 @@ def test_a_voice_without_words_is_not_active(network: VisemeNetwork, monkeypatch
     sound = after_silence(vowels(-30.0, 4.0), vowels(-18.0, 2.0))
     alone = listen(sound, None)
     silence = np.eye(len(VISEMES), dtype=np.float32)[0]
-    monkeypatch.setattr(network, "name", lambda _: (silence, silence))
+    monkeypatch.setattr(network, "name", lambda samples: (np.tile(silence, (len(samples) // BLOCK, 1)),) * 2)
 
     voices = listen(sound, network)
 
@@ -226,7 +242,7 @@ def test_after_forgetting_nothing_of_before_is_left(network: VisemeNetwork) -> N
 def test_the_networks_states_go_round(network: VisemeNetwork) -> None:
     listen(after_silence(low(0.2)), network)
 
-    assert float(network._states["state_1"].item()) == 220
+    assert float(network._given["state_1"].item()) == 220
 
 
 def test_both_libraries_hear_the_same(tmp_path: Path) -> None:
