@@ -14,7 +14,7 @@ from appliance.errors import ACTIONABLE
 from appliance.journal import handler as journal_handler
 
 COMMANDS = (
-    *("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "bridge"),
+    *("demo", "run", "check", "models", "engines", "calibrate", "monitor", "viewer", "bridge", "exporter"),
     *("record", "replay", "bench"),
 )
 

@@ -18,6 +18,7 @@ HOMES = {
     "paho": {"appliance/publish/connection.py", "appliance/publish/mqtt.py"},
     "systemd": {"appliance/watchdog.py", "appliance/journal.py"},
     "jtop": {"appliance/health/jtop.py"},
+    "prometheus_client": {"appliance/renderers/exporters/prometheus.py"},
     "amqtt": {"appliance/demo/broker.py"},
     "aiohttp": {"appliance/renderers/viewer.py", "appliance/renderers/bridges/vtubestudio.py"},
 }

@@ -1,0 +1,1 @@
+"""What devices say of their health, for programs that watch houses and machines."""
