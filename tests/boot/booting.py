@@ -1,0 +1,73 @@
+"""From the power switch to the first frame, and what the running service may and may not do."""
+
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+from .machine import SERVICE, Machine
+from .results import Result, at_most, holds
+
+BOOT_LIMIT_S, START_LIMIT_S, MOST_EXPOSURE = 6.0, 2.5, 2.0
+
+
+def boot(machine: Machine, times: int) -> Iterator[Result]:
+    """Switch on several times, with files read before and after a night; the slowest counts."""
+    for warmth in ("files in memory", "files on disk alone"):
+        boots_s, starts_s = [], []
+        for _ in range(times):
+            if warmth == "files on disk alone":
+                machine.cool()
+            on_ns = machine.start()
+            first_ns = machine.first_frame_ns(on_ns)
+            began_ns = int(machine.shown("ExecMainStartTimestampMonotonic")) * 1000
+            boots_s.append((first_ns - on_ns) / 1e9)
+            starts_s.append((first_ns - began_ns) / 1e9)
+            machine.cut()
+        for what, taken_s, limit_s in (("power-on", boots_s, BOOT_LIMIT_S), ("process start", starts_s, START_LIMIT_S)):
+            middle_s = statistics.median(taken_s)
+            text = f"{what} to first frame outside, {warmth}: slowest of {times} (median {middle_s:.2f} s)"
+            yield at_most(text, max(taken_s), limit_s)
+
+
+def sandbox(machine: Machine) -> Iterator[Result]:
+    """What the kernel says that the service is held to, and systemd's own opinion."""
+    machine.first_frame_ns(machine.start())
+    said = machine.run("systemd-analyze", "security", SERVICE, "--no-pager")
+    exposure = float((re.search(r"exposure level for \S+: ([0-9.]+)", said) or ["", "10"])[1])
+    yield Result("systemd-analyze security", f"{exposure}", f"{MOST_EXPOSURE}", exposure <= MOST_EXPOSURE)
+    status = Path(f"/proc/{machine.main_pid()}/status").read_text()
+    kept = {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+    for name, value in kept.items():
+        found = (re.search(rf"{name}:\s+(\S+)", status) or ["", "nothing"])[1]
+        yield holds(f"kernel: {name} is {value}", found == value, found)
+    seen = Path(f"/proc/{machine.main_pid()}/root")
+    yield holds("its /home is empty", not list((seen / "home").iterdir()))
+    pid = machine.shown("MainPID")
+    enter = ["nsenter", "-t", pid, "-m", "--setuid", machine.run("id", "-u", "avatar"), "sh", "-c"]
+    for place in ("/etc", "/opt/avatar-appliance", "/var/log", "/usr"):
+        text = machine.run(*enter, f"touch {place}/avatar-was-here 2>&1", check=False)
+        yield holds(f"it cannot write to {place}", "Read-only" in text or "denied" in text, text)
+    text = machine.run(*enter, "cat /etc/avatar-appliance/mqtt.password", check=False)
+    yield holds("the broker's password is root's file, and systemd hands it over", "denied" in text, text)
+    yield holds("nothing listens on a port", "LISTEN" not in machine.run("ss", "-Htln"))
+    yield holds("no unit has failed", machine.run("systemctl", "--failed", "--plain", "--no-legend") == "")
+    yield holds("systemctl status says what is sent", bool(re.match(r"sending cam0/0 \d+ frames/s", _status(machine))))
+    found = machine.run("journalctl", "-o", "cat", "EVENT=face_found", "STREAM=cam0", "-t", "avatar-appliance")
+    yield holds("journalctl finds events by their fields", "face_found" in found, found)
+
+
+def _status(machine: Machine) -> str:
+    machine.wait_until("ActiveState", ["active"])
+    since_ns = machine.network.heard[-1].at_ns
+    machine.network.first("health", since_ns + 3_000_000_000, 10)  # a beat has passed
+    return machine.shown("StatusText")
+
+
+def read_only(machine: Machine) -> Iterator[Result]:
+    """The whole system read-only, but for its own disk."""
+    on_ns = machine.start("--volatile=state")
+    first_ns = machine.first_frame_ns(on_ns)
+    text = machine.run("touch", "/usr/was-here", check=False)
+    yield holds("the root is read-only", "Read-only" in text, text)
+    yield at_most("read-only root: power-on to first frame", (first_ns - on_ns) / 1e9, BOOT_LIMIT_S)
