@@ -96,5 +96,4 @@ def test_a_camera_that_was_lost_before_it_rested_is_looked_for_again(
         plan.put(EVERYTHING)
         next(pictures_of(cameras))
 
-    assert [event.name for event in events][0] == "camera_lost"
-    assert [event.name for event in events][-1] == "camera_back"
+    assert (events[0].name, events[-1].name) == ("camera_lost", "camera_back")
