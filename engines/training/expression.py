@@ -8,6 +8,7 @@ BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second mo
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
 from engines.training.expression_network import Student, export
 from engines.training.expression_samples import Faces, upright
+from engines.training.graph import Graph
 from engines.training.pictures import (
     Networks,
     Pictures,
@@ -43,6 +45,8 @@ TRUTH, TRUTH_UNKNOWN = 0.2, 0.5  # of the goal on drawn faces: always, and more 
 STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
 RATE, DECAY = 2e-3, 1e-2
 UNTAUGHT_WEIGHT = 60.0  # of squared errors beside absolute ones
+BESIDE_COMMITTEE = 0.5  # how much teacher and truth count beside a committee
+COMMITTEE_WEIGHT = 8.0  # of what a committee says of untaught shapes
 FIRES = 0.02  # a shape whose teacher varies less than this on a set is not scored on it
 
 
@@ -71,6 +75,11 @@ class Goal:
         """The loss on landmarks alone: the teacher's word on what it knows."""
         return ((logits.sigmoid() - labels).abs() * self._weight).mean()
 
+    def of_committee(self, logits: Tensor, told: Tensor) -> Tensor:
+        """The loss on pictures about which a committee has spoken, of all 52 shapes."""
+        weight = torch.where(self._untaught, torch.full_like(self._weight, COMMITTEE_WEIGHT), self._weight)
+        return ((logits.sigmoid() - told).abs() * weight).mean()
+
     def of_pictures(self, logits: Tensor, samples: Samples) -> Tensor:
         """The loss on pictures: the teacher's word, leant towards the truth where that is known.
 
@@ -86,13 +95,36 @@ class Goal:
         return ((told - leant).abs() * self._weight + UNTAUGHT_WEIGHT * unknown).mean()
 
 
+class Committee:
+    """Students that were trained before, whose mean logit teaches another.
+
+    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    """
+
+    def __init__(self, models: Sequence[Path], device: str) -> None:
+        self._members = [Graph(path, device) for path in models]
+
+    def __call__(self, samples: Samples) -> Tensor:
+        """Weights n x 52 of pictures as they are."""
+        given = {"landmarks": samples.landmarks, "picture": samples.pictures.float() / 255}
+        told = torch.stack([member(**given)["blendshapes"] for member in self._members])
+        return told.clamp(1e-4, 1 - 1e-4).logit().mean(0).sigmoid()
+
+    def __bool__(self) -> bool:
+        return bool(self._members)
+
+
 def train(
-    meshes: Faces, pictures: Stream, goal: Goal, teacher: Teacher, minutes: float, random: torch.Generator
+    student: Student,
+    meshes: Faces,
+    pictures: Stream,
+    goal: Goal,
+    teacher: Teacher,
+    committee: Committee,
+    minutes: float,
+    random: torch.Generator,
 ) -> Student:
     """Return the student, the running average over its steps."""
-    with torch.no_grad():
-        seen, _ = meshes.draw(5 * MESHES, GAP)
-        student = Student(seen.mean(0), seen.std(0) + 0.003).to(seen.device)
     average = torch.optim.swa_utils.AveragedModel(
         student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
@@ -108,10 +140,14 @@ def train(
             seen, meant = meshes.draw(MESHES, GAP)
             labels = teacher(meant)
             samples = reservoir.draw(SHOWN, random)
-            shown = restyled(samples.pictures.float() / 255, random)
+            shown = samples.pictures.float() / 255
+            shown = restyled(shown, random) if step % 2 else shown
+            told = committee(samples) if committee else None
         alone, together = student(samples.landmarks, shown)
         loss = goal.of_landmarks(student.of_landmarks(seen), labels) + goal.of_landmarks(alone, samples.taught)
-        loss = loss + goal.of_pictures(together, samples)
+        loss = loss + goal.of_pictures(together, samples) * (1 if told is None else BESIDE_COMMITTEE)
+        if told is not None:
+            loss = loss + goal.of_committee(together, told)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -192,11 +228,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="fetched models, the second set included")
     parser.add_argument("--minutes", type=float, default=15, help="of training, after drawing")
     parser.add_argument("--people", type=int, default=30_000, help="to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--committee", type=Path, nargs="*", default=[], help="models to learn from besides")
+    parser.add_argument("--start", type=Path, help="weights to go on with, as written beside a model")
     parser.add_argument("--hold-out", type=int, nargs="*", default=[], help="numbers of clips to train without")
     arguments = parser.parse_args()
     home, helper = _devices()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.manual_seed(0)
+    torch.manual_seed(arguments.seed)
     with np.load(arguments.bank, allow_pickle=False) as file:
         bank = dict(file)
     held_out = np.isin(bank["clip"], arguments.hold_out)
@@ -204,17 +243,25 @@ def main() -> None:
     with torch.no_grad():
         networks = Networks(arguments.models, helper)
         shown, points_px = film(kept, networks, helper)
-        drawn = draw(arguments.ict, networks, helper, arguments.people, 1, seed=1)
+        drawn = draw(arguments.ict, networks, helper, arguments.people, 1, seed=1 + arguments.seed)
         knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
         teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)
         meshes = Faces(kept, home)
         goal = Goal(teacher(meshes.draw(5 * MESHES, GAP)[1]).std(0), knowledge)
-    random = torch.Generator(helper).manual_seed(0)
+    random = torch.Generator(helper).manual_seed(arguments.seed)
     deformations = Deformations(bank["average_m"], helper, random)
     filmed = Pictures(shown, points_px, None, networks, deformations, random)
     invented = Pictures(drawn.pictures, drawn.points_px[..., :2], drawn.truth, networks, deformations, random)
     stream = Stream([invented, filmed], FRESH, home)
-    student = train(meshes, stream, goal, teacher, arguments.minutes, torch.Generator(home).manual_seed(1))
+    with torch.no_grad():
+        seen, _ = meshes.draw(5 * MESHES, GAP)
+        student = Student(seen.mean(0), seen.std(0) + 0.003).to(home)
+    if arguments.start is not None:
+        student.load_state_dict(torch.load(arguments.start, map_location=home))
+    committee = Committee(arguments.committee, home)
+    random = torch.Generator(home).manual_seed(1 + arguments.seed)
+    student = train(student, meshes, stream, goal, teacher, committee, arguments.minutes, random)
+    torch.save(student.state_dict(), arguments.model.with_suffix(".pt"))
     export(student, arguments.model)
     student.to(helper)
     with torch.no_grad():

@@ -81,6 +81,12 @@ def _convolve(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
     )
 
 
+def _dense(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    if attributes.get("transA", 0) or not attributes.get("transB", 0):
+        raise ValueError("a Gemm is known here with transB alone")
+    return functional.linear(*inputs)
+
+
 def _pool(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
     return functional.max_pool2d(inputs[0], tuple(attributes["kernel_shape"]), tuple(attributes["strides"]))
 
@@ -138,7 +144,9 @@ _OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Concat": lambda inputs, attributes: torch.cat(list(inputs), attributes["axis"]),
     "Conv": _convolve,
     "Div": _elementwise(torch.div),
+    "Flatten": lambda inputs, attributes: inputs[0].flatten(attributes.get("axis", 1)),
     "Gather": _gather,
+    "Gemm": _dense,
     "GridSample": _sample_grid,
     "Identity": _elementwise(torch.clone),
     "LessOrEqual": _elementwise(torch.le),

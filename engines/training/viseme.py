@@ -104,12 +104,14 @@ def varied(heard: Tensor) -> Tensor:
 
 
 def loss_of(said: Tensor, visemes: Tensor, weights: Tensor) -> Tensor:
-    """Cross entropy of each head with what was said so many hops before."""
+    """Cross entropy of each head with what was said so many hops before; the hastier, the more it counts."""
+    shares = torch.tensor([1 / lag for lag in HEADS.values()])
     total = said.new_zeros(())
-    for head, lag in enumerate(HEADS.values()):
+    for head, (lag, share) in enumerate(zip(HEADS.values(), (shares / shares.sum()).tolist(), strict=True)):
         wanted = visemes[:, : visemes.shape[1] - lag]
-        total = total + functional.cross_entropy(said[:, head, :, lag:], wanted, weights, label_smoothing=SMOOTHING)
-    return total / len(HEADS)
+        lost = functional.cross_entropy(said[:, head, :, lag:], wanted, weights, label_smoothing=SMOOTHING)
+        total = total + share * lost
+    return total
 
 
 def train(network: VisemeNetwork, bank: Bank, parcels: Any, until_s: float, highest_rate: float) -> VisemeNetwork:

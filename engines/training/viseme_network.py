@@ -36,7 +36,7 @@ Weights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 class VisemeNetwork(nn.Module):
     """Logits, batch x heads x visemes x hops, from features, batch x rows x hops; before the first hop is nothing."""
 
-    def __init__(self, width: int = WIDTH, dropout: float = 0.05) -> None:
+    def __init__(self, width: int = WIDTH, dropout: float = 0.12) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList([nn.Conv2d(FEATURES, width, (1, FIRST_KERNEL), bias=False)])
         self.convolutions.extend(
