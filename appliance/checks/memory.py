@@ -17,7 +17,7 @@ def memory(limits: config.Memory, root: Path) -> Finding:
     if reading.available_mb < limits.high_mb:
         cure = "end other programs, or lower memory.high_mb"
         return Finding("memory", Verdict.WEAK, f"{text}; below memory.high_mb = {limits.high_mb}", cure)
-    if not has_room(reading, limits.critical_mb):
+    if not has_room(reading, limits.high_mb, limits.critical_mb):
         cure = "end other programs, or restart the device: its memory is in pieces"
         return Finding("memory", Verdict.WEAK, f"{text}; too little to load networks in", cure)
     return Finding("memory", Verdict.FINE, text)

@@ -12,6 +12,7 @@ _STALLED_SOME, _STALLED_FULL = 10.0, 10.0  # percent of ten seconds in which som
 _SWAP_NS = 10_000_000_000
 _SWAPPED_HIGH_MB, _SWAPPED_CRITICAL_MB = 64, 256  # moved to swap in so long
 _LEAST_BLOCK_MB = 1.0  # in one piece: smaller ones fail the GPU's large pages
+_SCARCE = 2.0  # times ``high_mb``: with more than this available, the kernel makes large blocks and swaps to tidy up
 _LOADING_MB = 200  # what loading all networks may take; 110 MB with OpenVINO, 60 MB with ONNX Runtime
 
 
@@ -58,23 +59,26 @@ def next_pressure(reading: Reading, high_mb: int, critical_mb: int, before: Pres
     return Pressure(swapped=swapped)
 
 
-def has_room(reading: Reading, critical_mb: int) -> bool:
+def has_room(reading: Reading, high_mb: int, critical_mb: int) -> bool:
     """Whether networks can be loaded without memory becoming critical by it, and in blocks that are large enough."""
-    if reading.total_mb and reading.available_mb - _LOADING_MB < critical_mb * _EASE:
+    if reading.total_mb == 0:
+        return True
+    in_pieces = reading.lfb_mb is not None and reading.lfb_mb < _LEAST_BLOCK_MB
+    if in_pieces and reading.available_mb < _SCARCE * high_mb:
         return False
-    return reading.lfb_mb is None or reading.lfb_mb >= _LEAST_BLOCK_MB
+    return reading.available_mb - _LOADING_MB >= critical_mb * _EASE
 
 
 def _signs(reading: Reading, high_mb: int, critical_mb: int, grown_mb: int) -> Iterator[_Sign]:
-    available_mb = reading.available_mb
+    available_mb, scarce = reading.available_mb, reading.available_mb < _SCARCE * high_mb
     yield _Sign("available", 1 / max(available_mb, 1e-3), 1 / high_mb, 1 / critical_mb, _EASE)
     if reading.psi_some_avg10 is not None:
         yield _Sign("stalls", reading.psi_some_avg10, _STALLED_SOME, inf, 2.0)
     if reading.psi_full_avg10 is not None:
         yield _Sign("stalls", reading.psi_full_avg10, inf, _STALLED_FULL, 2.0)
-    swap_limit_mb = _SWAPPED_CRITICAL_MB if available_mb < high_mb else inf  # else the kernel only tidies up
-    yield _Sign("swap", grown_mb, _SWAPPED_HIGH_MB, swap_limit_mb, 4.0)
-    if reading.lfb_mb is not None:
+    if scarce:
+        yield _Sign("swap", grown_mb, _SWAPPED_HIGH_MB, _SWAPPED_CRITICAL_MB if available_mb < high_mb else inf, 4.0)
+    if scarce and reading.lfb_mb is not None:
         yield _Sign("block", 1 / max(reading.lfb_mb, 1e-3), 1 / _LEAST_BLOCK_MB, inf, 2.0)
 
 

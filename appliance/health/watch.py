@@ -45,7 +45,7 @@ class Watch:
         self._report = report
         self._began_ns = time.monotonic_ns()
         reading = readings.read()
-        room = has_room(reading, memory.critical_mb)
+        room = has_room(reading, memory.high_mb, memory.critical_mb)
         self.judged = Judged(reading, shedding=first_shedding(room, self._began_ns))
         if not room:
             self._tell_step(Step.ALL, self.judged)
@@ -56,7 +56,7 @@ class Watch:
         before, reading = self.judged, self._readings.read()
         high_mb, critical_mb = self._memory.high_mb, self._memory.critical_mb
         pressure = next_pressure(reading, high_mb, critical_mb, before.pressure)
-        room = has_room(reading, critical_mb)
+        room = has_room(reading, high_mb, critical_mb)
         heat = next_heat(reading, before.heat)
         now_ns = time.monotonic_ns()
         shedding = next_shedding(before.shedding, pressure.level, room, now_ns, self._began_ns)

@@ -121,7 +121,7 @@ PIECES = "Node 0, zone   Normal    532    959    991   3399   3672   2153   0   
     ("available_mb", "blocks", "verdict", "says"),
     [
         (4000, BLOCKS, Verdict.FINE, "4000 of 8000 MB available, the largest free block 4 MB"),
-        (4000, PIECES, Verdict.WEAK, "too little to load networks in"),
+        (1500, PIECES, Verdict.WEAK, "too little to load networks in"),
         (800, BLOCKS, Verdict.WEAK, "below memory.high_mb = 900"),
     ],
 )
