@@ -12,6 +12,7 @@ from appliance.checks.memory import memory
 from appliance.checks.microphones import listen
 from appliance.checks.models_and_engines import engines, models, runtime
 from appliance.checks.power import heat, power_mode
+from appliance.checks.service import service
 from appliance.checks.storage import disk
 from appliance.settings import Settings
 
@@ -34,3 +35,4 @@ def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
     yield clock(root)
     yield disk(Path(settings.storage.directory).expanduser())
     yield memory(settings.memory, root)
+    yield service(root)
