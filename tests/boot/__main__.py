@@ -10,6 +10,7 @@ machine's is touched. The first run makes the root file system and keeps it in `
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -94,7 +95,9 @@ def _tried(scenario: Scenario, root: Path, clip: Path) -> list[Result]:
 
 
 def _print(name: str, results: list[Result]) -> None:
-    table = Table("scenario", "what", "measured", "goal", "reached")
+    load = os.getloadavg()[0]
+    caption = f"{os.cpu_count()} cores; over the last minute {load:.1f} programs wanted one"
+    table = Table("scenario", "what", "measured", "goal", "reached", caption=caption)
     for result in results:
         reached = "yes" if result.reached else "[red]NO[/]"
         table.add_row(name, escape(result.what), escape(result.measured), result.goal, reached)

@@ -53,6 +53,9 @@ def sandbox(machine: Machine) -> Iterator[Result]:
     yield holds("nothing listens on a port", "LISTEN" not in machine.run("ss", "-Htln"))
     yield holds("no unit has failed", machine.run("systemctl", "--failed", "--plain", "--no-legend") == "")
     yield holds("systemctl status says what is sent", bool(re.match(r"sending cam0/0 \d+ frames/s", _status(machine))))
+    said = machine.run("udevadm", "test", "--action=add", "/sys/class/net/lo", check=False)
+    ours = [line for line in said.splitlines() if "avatar" in line]
+    yield holds("udev has nothing to object to in our rules", len(ours) == 1 and "Reading" in ours[0], f"{ours}")
     look = "from appliance.checks.service import service; print(service())"
     found = machine.run("/opt/avatar-appliance/current/bin/python", "-c", look)
     yield holds("check finds the service well", "Verdict.FINE" in found and "sending cam0/0" in found, found)

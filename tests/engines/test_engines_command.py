@@ -193,6 +193,28 @@ def test_a_gpu_that_fails_while_it_verifies_is_one_line_and_leaves_nothing(bench
     assert not list((bench.folder / "storage/engines").glob("*.plan"))
 
 
+def test_a_boot_leaves_engines_that_are_there_alone(bench: Bench) -> None:
+    path = bench.onnx()
+    put(bench.store, engine_key(path))
+
+    done = bench.run("prepare", path, "--set", "engines.precision=fp16")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_boot_builds_engines_that_are_absent(bench: Bench) -> None:
+    said = one_line(bench.run("prepare", bench.onnx(), "--set", "engines.precision=fp32"))
+
+    assert "failed on the GPU: this driver runs nothing" in said
+
+
+def test_a_boot_builds_nothing_where_a_processor_runs_networks(bench: Bench) -> None:
+    (bench.folder / "libcuda.so.1").unlink()
+
+    assert bench.run("prepare").returncode == 0
+    assert not (bench.folder / "storage/engines").exists()
+
+
 def test_a_full_disk_is_one_line_and_leaves_the_engine_that_was_there(bench: Bench) -> None:
     path = bench.onnx()
     put(bench.store, replace(engine_key(path), board=replace(HERE, tensorrt="10.3.0")), b"the last good engine")

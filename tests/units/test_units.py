@@ -87,7 +87,7 @@ def test_wrong_settings_stay_down() -> None:
 def test_the_watchdog_leaves_a_hang_no_more_than_four_seconds_beyond_itself() -> None:
     assert values("avatar-appliance.service", "Type") == ["notify"]
     assert values("avatar-appliance.service", "WatchdogSec") == ["10"]
-    assert values("avatar-appliance.service", "TimeoutAbortSec") == ["1"]
+    assert values("avatar-appliance.service", "TimeoutAbortSec") == ["500ms"]
     assert values("avatar-appliance.service", "Restart") == ["always"]
 
 
