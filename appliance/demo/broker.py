@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
@@ -56,10 +57,22 @@ async def _read_start(reader: asyncio.StreamReader) -> bytes:
     return start + await reader.readexactly(7)
 
 
+def _give_what_was_asked_for_alone(broker: Broker) -> None:
+    """Keep what others subscribed to from a client that connects: the library hands it their retained messages."""
+    publish = broker._publish_retained_messages_for_subscription
+
+    async def publish_to_subscribers(subscription: tuple[str, int], session: Any) -> None:
+        if any(subscriber is session for subscriber, _ in broker.subscriptions.get(subscription[0], ())):
+            await publish(subscription, session)
+
+    broker._publish_retained_messages_for_subscription = publish_to_subscribers
+
+
 async def serve(port: int, parent: int) -> None:
     """Serve until SIGTERM, SIGINT or the end of ``parent``."""
     listener = "default"
     broker = Broker(BrokerConfig(listeners={listener: ListenerConfig(type=ListenerType.EXTERNAL)}, plugins=ANONYMOUS))
+    _give_what_was_asked_for_alone(broker)
     await broker.start()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -36,6 +36,25 @@ def test_retained_messages_and_frames_arrive() -> None:
         client.loop_stop()
 
 
+def test_a_newcomer_gets_what_it_asked_for_and_not_what_others_did() -> None:
+    with demo_broker() as port:
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        client.publish("avatar/v1/a/b/availability", b"online", 1, True).wait_for_publish(WAIT_S)
+        everything = Reader(port, protocol=4)
+
+        newcomer = Reader(port, protocol=4, topics="avatar/v1/+/+/+/+/frame")
+        client.publish("avatar/v1/a/b/cam0/0/frame", b"{}").wait_for_publish(WAIT_S)
+
+        assert wait_until(lambda: bool(newcomer.messages) and len(everything.messages) == 2)
+        assert [message.topic for message in newcomer.messages] == ["avatar/v1/a/b/cam0/0/frame"]
+        for reader in (everything, newcomer):
+            reader.close()
+        client.disconnect()
+        client.loop_stop()
+
+
 def test_what_is_no_mqtt_is_hung_up_on_and_others_are_served() -> None:
     with demo_broker() as port:
         with socket.create_connection(("127.0.0.1", port)) as stranger:
