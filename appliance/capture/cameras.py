@@ -10,7 +10,7 @@ from appliance.errors import CameraError
 from appliance.values import Image
 
 Picture = tuple[Image | None, int]
-"""A picture and its ``captured_ns``; ``None`` for one that was passed over because it was late."""
+"""A picture and its ``captured_ns``; ``None`` for one that was passed over because it was late, or was not wanted."""
 
 Moment = tuple[int, Callable[[], Image | None]]
 """When a picture of a clip is due, in nanoseconds after its first, and how to decode it."""
@@ -27,14 +27,17 @@ class Camera(Protocol):
         """
 
 
-def open_camera(camera: settings.Camera) -> Camera:
-    """Return the camera of a ``[[camera]]`` table; nothing is opened before its first picture is asked for."""
+def open_camera(camera: settings.Camera, wanted: Callable[[], bool] = lambda: True) -> Camera:
+    """Return the camera of a ``[[camera]]`` table; nothing is opened before its first picture is asked for.
+
+    ``wanted`` is asked once for each picture of a camera device, whose decoding is the work.
+    """
     kind, _, where = camera.source.partition(":")
     # Each kind's module is imported here because a capture process needs exactly one of them.
     if kind == "v4l2":
         from appliance.capture.v4l2 import V4L2Camera
 
-        return V4L2Camera(where, camera.width, camera.height, camera.fps)
+        return V4L2Camera(where, camera.width, camera.height, camera.fps, wanted)
     if kind in ("rtsp", "rtsps", "gstreamer"):
         from appliance.capture.pipelines import GStreamerCamera, RTSPCamera
 

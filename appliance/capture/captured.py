@@ -22,6 +22,7 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 1.5  # a camera that is back is seen ag
 RESTING_NS = 33_000_000
 """So often it is told that while the camera rests: the voice moves the avatar meanwhile."""
 
+_FEWEST_FPS = 5  # no plan makes it fewer: a camera that slow would seem to have stalled
 _RESTS = "it rests while memory is short"
 _STOP_LIMIT_S = 1.0
 
@@ -61,13 +62,14 @@ class CapturedCamera:
         self._lost_ns = 0  # when it was lost; 0 while it is well
         self._entry_ns = time.monotonic_ns()
         self._every = 1  # of the pictures that come, each how-many-th is given
-        self._passing = 0  # how many came since one was given
+        self._fresh = False
         self._quiet_ns = QUIET_NS
         self._resting = False
         self._start()
 
     def _start(self) -> None:
         self._child = Child(self._camera, self._ring.path)
+        self._child.pace(self._every)
         self._running = True
         self._started_ns = self._news_ns = time.monotonic_ns()
         self._since_ns = 0  # when this run gave its first picture
@@ -90,27 +92,30 @@ class CapturedCamera:
 
     def follow(self, plan: Plan) -> None:
         """Give no more pictures than planned; without faces none, and let the capture process and its memory go."""
-        self._every = plan.every
+        every = max(1, min(plan.every, self._camera.fps // _FEWEST_FPS))
+        if every != self._every:
+            self._every = every
+            self._child.pace(every)
         if plan.faces == self._resting and not self.ended:
             self._resting = not plan.faces
             if self._resting:
                 self._let_go()
-            self._attempt = self._passing = self._next_ns = 0
+            self._attempt = self._next_ns = 0
         self._quiet_ns = RESTING_NS if self._resting else QUIET_NS * self._every
 
     def listen(self) -> None:
         """Take in what the capture process said."""
         news = self._child.news()
         if news.pictures:
-            self._pictures_came(news.pictures, time.monotonic_ns())
+            self._pictures_came(time.monotonic_ns())
         for message in news.messages:
             self._heard(message)
         if news.gone and self._running:
             self._child.wait(_STOP_LIMIT_S)  # it has closed its end, so it is ending
             self._fail(self._child.outcome() or "the capture process fell silent")
 
-    def _pictures_came(self, count: int, now_ns: int) -> None:
-        self._passing += count
+    def _pictures_came(self, now_ns: int) -> None:
+        self._fresh = True
         self._news_ns = now_ns
         self._since_ns = self._since_ns or now_ns
         if self._lost_ns:
@@ -188,9 +193,9 @@ class CapturedCamera:
 
     def frame(self, now_ns: int) -> Frame | None:
         """Return the newest unseen picture; or one without image when the camera was quiet; or nothing new."""
-        if self._passing >= self._every:
-            self._passing = 0
-            newest = self._reader.newest(self._sequence, self._buffers[self._delivered % 2])
+        if self._fresh:
+            self._fresh = False
+            newest = self._reader.newest(self._sequence + self._every - 1, self._buffers[self._delivered % 2])
             if newest:
                 image, sequence, captured_ns = newest
                 self._spared += min(self._every, sequence - self._sequence) - 1

@@ -41,6 +41,11 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             _pipe(self._process.stdin).write(json.dumps(order).encode() + b"\n")
 
+    def pace(self, every: int) -> None:
+        """Ask for each how-many-th picture alone, 1 to 255: the others need not be decoded."""
+        with contextlib.suppress(OSError, ValueError):  # it is ending, or was ended
+            _pipe(self._process.stdin).write(bytes([every]))
+
     @property
     def descriptor(self) -> int:
         """What to wait on for news."""

@@ -1,7 +1,8 @@
 """The capture process: one camera's pictures into its ring. Started by ``supervisor``, a child of the appliance.
 
 Standard input brings one line of JSON (the path of the ring, the camera's settings) and then stays
-open: its end is the order to stop, and comes by itself when the appliance dies. Standard output
+open: each byte says that each how-many-th picture is wanted from now on; its end is the order to stop,
+and comes by itself when the appliance dies. Standard output
 carries lines: an empty one for each picture that is in the ring now, and JSON for what there is to tell:
 ``{"rejected": reason, "dropped": bool}``; ``{"poor": reason}`` of pictures that are shown all the same, empty when they
 are well again; ``{"waiting": reason}`` once a second while there is no camera or no picture that can be used;
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,26 @@ class Lines:
             os.write(self._descriptor, line)
 
 
-def capture(camera: settings.Camera, ring_path: Path, lines: Lines) -> None:
+class Pace:
+    """Which pictures are wanted: each so many-th."""
+
+    def __init__(self) -> None:
+        self._every = 1
+        self._count = 0
+
+    def follow(self, descriptor: int) -> None:
+        """Do as the appliance says, and end with it: at once, for the camera may hold the main thread for seconds."""
+        while said := os.read(descriptor, 1):
+            self._every = max(said[0], 1)
+        os._exit(0)
+
+    def wanted(self) -> bool:
+        """Count one picture; say whether it is wanted."""
+        self._count += 1
+        return self._count % self._every == 0
+
+
+def capture(camera: settings.Camera, ring_path: Path, lines: Lines, wanted: Callable[[], bool]) -> None:
     """Copy pictures into the ring until the camera's own end; report each kind of odd picture once."""
     # Imported once the watch on standard input is running, so that a slow start can be stopped as well.
     import cv2
@@ -58,9 +79,10 @@ def capture(camera: settings.Camera, ring_path: Path, lines: Lines) -> None:
     ring = RingWriter(ring_path)
     reported = {FROZEN}  # told by patience alone: a picture that is the same once more is no oddity
     scrutiny, patience = Scrutiny(camera), Patience(lines.tell)
-    for picture, captured_ns in once_there(open_camera(camera), lines.tell):
+    for picture, captured_ns in once_there(open_camera(camera, wanted), lines.tell):
         if picture is None:
             ring.skip()
+            scrutiny.left_out()
             continue
         image, fault = as_bgr(picture, ring.capacity)
         if image is not None and (refusal := scrutiny.refuse(image, captured_ns)):
@@ -83,11 +105,11 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, and the appliance decides
     lines = Lines(os.dup(sys.stdout.fileno()))
     _silence_libraries()
-    order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_exit_with_the_appliance, daemon=True).start()
+    order, pace = json.loads(_line(sys.stdin.fileno())), Pace()
+    threading.Thread(target=pace.follow, args=(sys.stdin.fileno(),), daemon=True).start()
     try:
         camera = settings.Camera(**order["camera"])
-        capture(camera, Path(order["ring"]), lines)
+        capture(camera, Path(order["ring"]), lines, pace.wanted)
     except CameraError as error:
         lines.tell(failed=str(error))
         return 1
@@ -106,10 +128,12 @@ def _silence_libraries() -> None:
     os.close(nowhere)
 
 
-def _exit_with_the_appliance() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(0)  # at once: the camera may hold the main thread for seconds
+def _line(descriptor: int) -> bytes:
+    """The order, byte by byte: a buffer would swallow what comes behind it."""
+    line = b""
+    while not line.endswith(b"\n") and (said := os.read(descriptor, 1)):
+        line += said
+    return line
 
 
 if __name__ == "__main__":

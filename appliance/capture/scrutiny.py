@@ -58,6 +58,10 @@ class Scrutiny:
             self._changed_ns = captured_ns
         return self._changed_ns is None or captured_ns - self._changed_ns > FROZEN_NS
 
+    def left_out(self) -> None:
+        """Take note of a picture that came and was not looked at."""
+        self._rate_count += 1
+
     def poor(self, image: Image, captured_ns: int) -> str | None:
         """Return what is poor about the shown pictures now, empty once all is well; ``None`` where nothing changed."""
         now = _exposure(image) or self._size(image) or self._rate(captured_ns)

@@ -1,7 +1,7 @@
 """Cameras of the Video4Linux kind: USB cameras, and whatever else is a ``/dev/video*``."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -29,10 +29,13 @@ class V4L2Camera:
     Pictures carry the driver's own buffer timestamp where that is a CLOCK_MONOTONIC one.
     """
 
-    def __init__(self, device: str, width_px: int, height_px: int, fps: float) -> None:
+    def __init__(
+        self, device: str, width_px: int, height_px: int, fps: float, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         self._device = device
         self._size_px = (width_px, height_px)
         self._fps = fps
+        self._wanted = wanted
 
     def pictures(self) -> Iterator[Picture]:
         """Yield pictures as the driver delivers them, until it stops."""
@@ -46,7 +49,10 @@ class V4L2Camera:
                 if taken:
                     failures, count = 0, count + 1
                     at_ns = captured_ns(capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
-                    yield decode(image.tobytes()) if encoded else np.asarray(image), at_ns
+                    if not self._wanted():
+                        yield None, at_ns
+                    else:
+                        yield decode(image.tobytes()) if encoded else np.asarray(image), at_ns
                 else:  # an unplugged device fails at once, thousands of times a second
                     failures += 1
                     time.sleep(_PAUSE_S)

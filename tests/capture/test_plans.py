@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
+from devices.vcam import VirtualCamera
 
 from appliance import settings
 from appliance.capture.supervisor import Cameras
@@ -58,6 +59,39 @@ def test_each_third_picture_is_given_and_none_of_the_others_is_missed(
     steps = sorted(later.sequence - earlier.sequence for earlier, later in pairwise(thirds))
     assert steps[len(steps) // 2] == 3
     assert cameras.status()[name].dropped - missed <= sum(steps) - 3 * len(steps)
+
+
+def worked_s() -> float:
+    return sum(use.cpu_s for use in tree(os.getpid())[1:])
+
+
+def test_a_camera_device_is_spared_the_decoding_of_pictures_that_nobody_wants(
+    name: str, vcam: VirtualCamera, events: list[Event], plan: Latest[Plan]
+) -> None:
+    camera = settings.Camera(name=name, source=f"v4l2:{vcam.device}", width=1280, height=720, fps=30)
+    with Cameras([camera], events.append, plan) as cameras:
+        list(islice(pictures_of(cameras), 15))
+        began_s = worked_s()
+        list(islice(pictures_of(cameras), 60))  # two seconds
+        all_s = worked_s() - began_s
+        plan.put(Plan(every=3))
+        list(islice(pictures_of(cameras), 3))
+        began_s = worked_s()
+        thirds = list(islice(pictures_of(cameras), 30))  # three seconds
+        thirds_s = (worked_s() - began_s) / 1.5
+
+    steps = sorted(later.sequence - earlier.sequence for earlier, later in pairwise(thirds))
+    assert steps[len(steps) // 2] == 3
+    assert thirds_s < all_s / 1.5
+    assert events == []  # least of all that it is slow
+
+
+def test_no_plan_makes_a_slow_camera_seem_to_have_stalled(name: str, film: Path, events: list[Event]) -> None:
+    camera = settings.Camera(name=name, source=f"file:{film}", width=320, height=240, fps=8)
+    with Cameras([camera], events.append, Latest(Plan(every=4))) as cameras:
+        few = list(islice(pictures_of(cameras), 5))
+
+    assert [later.sequence - earlier.sequence for earlier, later in pairwise(few)] == [1, 1, 1, 1]
 
 
 def test_while_faces_are_not_planned_there_is_no_process_and_time_passes(
