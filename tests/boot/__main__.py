@@ -41,6 +41,7 @@ def scenarios(arguments: argparse.Namespace) -> dict[str, Scenario]:
         "boot": partial(booting.boot, times=arguments.boots),
         "sandbox": booting.sandbox,
         "readonly": booting.read_only,
+        "network": booting.late_network,
         "hang": failing.hang,
         "crash": failing.crash,
         "settings": failing.wrong_settings,

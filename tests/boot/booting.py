@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from .machine import SERVICE, Machine
 from .results import Result, at_most, holds
 
 BOOT_LIMIT_S, START_LIMIT_S, MOST_EXPOSURE = 6.0, 2.5, 2.0
+NETWORK_LIMIT_S = 6.0
 
 
 def boot(machine: Machine, times: int) -> Iterator[Result]:
@@ -68,6 +70,18 @@ def _status(machine: Machine) -> str:
     since_ns = machine.network.heard[-1].at_ns
     machine.network.first("health", since_ns + 3_000_000_000, 10)  # a beat has passed
     return machine.shown("StatusText")
+
+
+def late_network(machine: Machine, late_s: float = 12.0) -> Iterator[Result]:
+    """A switch that comes up long after the device."""
+    machine.network.plug(connected=False)
+    on_ns = machine.start()
+    time.sleep(late_s)
+    yield holds("no frame before the network", machine.network.first("cam0/0/frame", on_ns, 0) is None)
+    up_ns = time.monotonic_ns()
+    machine.network.plug(connected=True)
+    back_s = (machine.first_frame_ns(up_ns) - up_ns) / 1e9
+    yield at_most(f"network {late_s:g} s late: from then to first frame", back_s, NETWORK_LIMIT_S)
 
 
 def read_only(machine: Machine) -> Iterator[Result]:

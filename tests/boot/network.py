@@ -82,6 +82,12 @@ class Network:
             process.wait(10)
         _run("ip", "netns", "delete", self._namespace)
 
+    def plug(self, connected: bool) -> None:
+        """Connect the device's cable, or pull it."""
+        _run(*self.join, "ip", "link", "set", BRIDGE, "up" if connected else "down")
+        if connected:
+            _run(*self.join, "ip", "addr", "replace", f"{BROKER_ADDRESS}/24", "dev", BRIDGE)
+
     def first(self, topic: str, after_ns: int, limit_s: float, like: Callable[[str], bool] = bool) -> Heard | None:
         """Return the first message on a topic after a moment; ``None`` if none comes in time."""
         ends_s = time.monotonic() + limit_s
