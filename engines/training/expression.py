@@ -35,7 +35,7 @@ from engines.training.pictures import (
     restyled,
     squares_around,
 )
-from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, taught
+from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, drawing, taught
 from engines.training.teacher import Teacher
 
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
@@ -44,7 +44,7 @@ GAP = 0.3  # how much of the two landmark networks' difference the student train
 TRUTH, TRUTH_UNKNOWN = 0.2, 0.5  # of the goal on drawn faces: always, and more the less the teacher knows of a shape
 STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
 RATE, DECAY = 2e-3, 1e-2
-UNTAUGHT_WEIGHT = 60.0  # of squared errors beside absolute ones
+TRUTH_WEIGHT, UNTAUGHT_WEIGHT = 20.0, 60.0  # of squared errors beside absolute ones
 BESIDE_COMMITTEE = 0.5  # how much teacher and truth count beside a committee
 COMMITTEE_WEIGHT = 8.0  # of what a committee says of untaught shapes
 FIRES = 0.02  # a shape whose teacher varies less than this on a set is not scored on it
@@ -81,18 +81,20 @@ class Goal:
         return ((logits.sigmoid() - told).abs() * weight).mean()
 
     def of_pictures(self, logits: Tensor, samples: Samples) -> Tensor:
-        """The loss on pictures: the teacher's word, leant towards the truth where that is known.
+        """The loss on pictures: the teacher's word, and the truth where that is known.
 
-        What the teacher does not know is told by the truth alone; a real face that keeps still shows none of it. Its
-        squared error makes the student expect rather than decide.
+        What the teacher does not know is told by the truth alone; a real face that keeps still shows none of it. The
+        truth's squared error makes the student expect rather than decide: by absolute error, what can be seen badly,
+        as a frown of a drawn face, is never said.
         """
         known = ~samples.truth.isnan()
         told = logits.sigmoid()
-        leant = torch.where(known, samples.taught + self._truth * (samples.truth - samples.taught), samples.taught)
+        truthful = self._truth * known
+        off = (told - samples.truth.nan_to_num()) ** 2
         still = (samples.taught * self._of_face).amax(1, keepdim=True) < STILL
         counted = self._untaught & (known | still)
-        unknown = (told - samples.truth.nan_to_num()) ** 2 * counted
-        return ((told - leant).abs() * self._weight + UNTAUGHT_WEIGHT * unknown).mean()
+        copied = (told - samples.taught).abs() * self._weight * (1 - truthful)
+        return (copied + TRUTH_WEIGHT * off * truthful * ~self._untaught + UNTAUGHT_WEIGHT * off * counted).mean()
 
 
 class Committee:
@@ -227,7 +229,7 @@ def main() -> None:
     parser.add_argument("--ict", type=Path, required=True, help="the morphable face")
     parser.add_argument("--models", type=Path, required=True, help="fetched models, the second set included")
     parser.add_argument("--minutes", type=float, default=15, help="of training, after drawing")
-    parser.add_argument("--people", type=int, default=30_000, help="to draw")
+    parser.add_argument("--people", type=int, default=30_000, help="to draw at first; new ones take their places")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--committee", type=Path, nargs="*", default=[], help="models to learn from besides")
     parser.add_argument("--start", type=Path, help="weights to go on with, as written beside a model")
@@ -243,7 +245,8 @@ def main() -> None:
     with torch.no_grad():
         networks = Networks(arguments.models, helper)
         shown, points_px = film(kept, networks, helper)
-        drawn = draw(arguments.ict, networks, helper, arguments.people, 1, seed=1 + arguments.seed)
+        people = drawing(arguments.ict, networks, helper, 1, 1 + arguments.seed)
+        drawn = draw(people, arguments.people)
         knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
         teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)
         meshes = Faces(kept, home)
@@ -252,7 +255,12 @@ def main() -> None:
     deformations = Deformations(bank["average_m"], helper, random)
     filmed = Pictures(shown, points_px, None, networks, deformations, random)
     invented = Pictures(drawn.pictures, drawn.points_px[..., :2], drawn.truth, networks, deformations, random)
-    stream = Stream([invented, filmed], FRESH, home)
+
+    def renew() -> None:
+        new = next(people)
+        invented.renew(new.pictures, new.points_px[..., :2], new.truth)
+
+    stream = Stream([invented, filmed], FRESH, home, renew)
     with torch.no_grad():
         seen, _ = meshes.draw(5 * MESHES, GAP)
         student = Student(seen.mean(0), seen.std(0) + 0.003).to(home)
@@ -269,7 +277,8 @@ def main() -> None:
         if held_out.any():
             tell_agreement(student, kept_out, "people held out", helper)
         tell_truth(student, some_of(drawn, 1000), "drawn people it was trained on")
-        tell_truth(student, draw(arguments.ict, networks, helper, 1000, 1, UNSEEN_SEED + 1), "unseen drawn people")
+        unseen = draw(drawing(arguments.ict, networks, helper, 1, UNSEEN_SEED + 1), 1000)
+        tell_truth(student, unseen, "unseen drawn people")
 
 
 def _devices() -> tuple[str, str]:

@@ -7,9 +7,10 @@ own landmark network, says which weights it takes the face to have. So the stude
 networks differ by, on faces of any shape.
 """
 
+import itertools
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ GRID = 48  # nodes of a deformation each way
 REACH = 0.07  # how far a landmark moves the picture around it, in eye distances
 OWN_PX, TEACHER_PX = 192, 256  # what the two landmark networks take
 TAKING_TOO_LONG_S = 120.0
+RENEWED_EVERY = 5  # batches of a stream
 FACE_FROM = 0.5  # a landmark network's presence
 
 
@@ -98,6 +100,15 @@ class Pictures:
     ) -> None:
         self._pictures, self._points, self._truth = pictures, points, truth
         self._networks, self._deformations, self._random = networks, deformations, random
+        self._oldest = 0
+
+    def renew(self, pictures: Tensor, points: Tensor, truth: Tensor) -> None:
+        """Put people in place of the oldest."""
+        places = (torch.arange(len(pictures), device=pictures.device) + self._oldest) % len(self._pictures)
+        self._pictures[places], self._points[places] = pictures, points
+        if self._truth is not None:
+            self._truth[places] = truth
+        self._oldest = (self._oldest + len(pictures)) % len(self._pictures)
 
     def draw(self, count: int) -> Samples:
         """Choose ``count`` pictures, bend and photograph them anew, and read them."""
@@ -123,10 +134,13 @@ class Pictures:
 
 
 class Stream:
-    """Draws samples without end in a thread of its own, for a device that learns."""
+    """Draws samples without end in a thread of its own, for a device that learns.
 
-    def __init__(self, sources: Sequence[Pictures], count: int, home: str) -> None:
-        self._sources, self._count, self._home = sources, count, home
+    ``renew`` is called now and then in that thread: new people for a source.
+    """
+
+    def __init__(self, sources: Sequence[Pictures], count: int, home: str, renew: Callable[[], None]) -> None:
+        self._sources, self._count, self._home, self._renew = sources, count, home, renew
         self._ready: queue.Queue[Samples] = queue.Queue(maxsize=2)
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -136,7 +150,9 @@ class Stream:
 
     def _run(self) -> None:
         with torch.no_grad():
-            while True:
+            for turn in itertools.count():
+                if turn % RENEWED_EVERY == 0:
+                    self._renew()
                 fresh = joined([source.draw(self._count) for source in self._sources])
                 self._ready.put(Samples(**{name: values.to(self._home) for name, values in vars(fresh).items()}))
 

@@ -8,6 +8,7 @@ n x 478 x 3, ``truth`` n x 52, ``teacher`` n x 52 (the whole teacher on the same
 """
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,34 +48,36 @@ class Drawn:
     rotation: npt.NDArray[np.float32]  # n x 3 x 3, as in the scenes
 
 
-def draw(ict: Path, networks: Networks, device: str, people: int, each: int, seed: int) -> Drawn:
-    """Draw ``each`` pictures of every one of ``people``, new ones for every seed."""
+def drawing(ict: Path, networks: Networks, device: str, each: int, seed: int) -> Iterator[Drawn]:
+    """Draw new people without end, a batch at a time, ``each`` pictures of every one; other ones for every seed."""
     renderer = FaceRenderer(ict, device, BLENDSHAPES, SOURCE_PX)
     random = np.random.default_rng(seed)
-    identities = np.repeat(random.integers(0, 2**31, people), each)
-    pictures, points, seen, truth, rotations = [], [], [], [], []
-    for first in range(0, len(identities), BATCH):
-        some = identities[first : first + BATCH]
-        scenes = renderer.sample(len(some), random, some)
-        drawn, known = renderer.render_tensor(scenes)
-        shown = drawn.permute(0, 3, 1, 2).contiguous()
+    while True:
+        identities = np.repeat(random.integers(0, 2**31, BATCH // each), each)
+        scenes = renderer.sample(len(identities), random, identities)
+        pictures, known = renderer.render_tensor(scenes)
+        shown = pictures.permute(0, 3, 1, 2).contiguous()
         rough = rough_squares(torch.from_numpy(known.landmarks[..., :2]).to(device))
-        found, sure = find_points(shown, rough, networks)
-        pictures.append(shown)
-        points.append(found)
-        seen.append(sure)
-        truth.append(scenes.weights)
-        rotations.append(scenes.rotation)
-        if first // BATCH % 40 == 0:
-            print(f"drawn {first + len(some)} of {len(identities)}", flush=True)
-    keep = torch.cat(seen)
-    kept = keep.cpu().numpy()
+        points, seen = find_points(shown, rough, networks)
+        kept = seen.cpu().numpy()
+        truth = torch.from_numpy(scenes.weights).to(device)
+        yield Drawn(shown[seen], points[seen], truth[seen], identities[kept], scenes.rotation[kept])
+
+
+def draw(people: Iterator[Drawn], count: int) -> Drawn:
+    """At least so many pictures of them."""
+    parts, drawn = list[Drawn](), 0
+    while drawn < count:
+        parts.append(next(people))
+        drawn += len(parts[-1].pictures)
+        if len(parts) % 40 == 1:
+            print(f"drawn {drawn} of {count}", flush=True)
     return Drawn(
-        pictures=torch.cat(pictures)[keep],
-        points_px=torch.cat(points)[keep],
-        truth=torch.from_numpy(np.concatenate(truth)).to(device)[keep],
-        identity=identities[kept],
-        rotation=np.concatenate(rotations)[kept],
+        pictures=torch.cat([part.pictures for part in parts]),
+        points_px=torch.cat([part.points_px for part in parts]),
+        truth=torch.cat([part.truth for part in parts]),
+        identity=np.concatenate([part.identity for part in parts]),
+        rotation=np.concatenate([part.rotation for part in parts]),
     )
 
 
@@ -100,7 +103,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.inference_mode():
         networks = Networks(arguments.models, device)
-        drawn = draw(arguments.ict, networks, device, arguments.people, arguments.each, UNSEEN_SEED)
+        people = drawing(arguments.ict, networks, device, arguments.each, UNSEEN_SEED)
+        drawn = draw(people, arguments.people * arguments.each)
         shown = cut(drawn.pictures.float() / 255, picture_squares(drawn.points_px), PICTURE_PX)
         labels = taught(drawn, networks).cpu().numpy()
     squares = (255 * shown.permute(0, 2, 3, 1)).round().byte().cpu().numpy()
