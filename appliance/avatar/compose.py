@@ -8,10 +8,11 @@ import numpy as np
 from appliance import settings
 from appliance.avatar import idle, neutral, smoothing
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
-from appliance.avatar.fusion import Bond, Sight, anew, fuse, liveliest, may_speak
+from appliance.avatar.fusion import Bond, anew, fuse, liveliest
 from appliance.avatar.liveliness import enliven, excess
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
+from appliance.avatar.sight import Sight, may_speak
 from appliance.avatar.smoothing import Smoothed
 from appliance.face import bones
 from appliance.face.gaze import eye_look

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from appliance.avatar.channels import BLENDSHAPES, VISEMES
-from appliance.avatar.fusion import Bond, Sight, fuse, joined, may_speak, shared, trusted
+from appliance.avatar.fusion import Bond, fuse, joined, shared
+from appliance.avatar.sight import Sight, may_speak, trusted
 from appliance.values import SPEECH_STEP_NS, Float32, HeadPose, Speech, TrackingState, Voice
 
 MS = 1_000_000
