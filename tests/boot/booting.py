@@ -61,8 +61,25 @@ def sandbox(machine: Machine) -> Iterator[Result]:
     look = "from appliance.checks.service import service; print(service())"
     found = machine.run("/opt/avatar-appliance/current/bin/python", "-c", look)
     yield holds("check finds the service well", "Verdict.FINE" in found and "sending cam0/0" in found, found)
+    yield from _viewer(machine)
     found = machine.run("journalctl", "-o", "cat", "EVENT=face_found", "STREAM=cam0", "-t", "avatar-appliance")
     yield holds("journalctl finds events by their fields", "face_found" in found, found)
+
+
+def _viewer(machine: Machine) -> Iterator[Result]:
+    """The optional web page, under the same roof."""
+    machine.run("systemctl", "start", "avatar-viewer.service")
+    fetch = (
+        "import time, urllib.request\n"
+        "for _ in range(100):\n"
+        "    try:\n"
+        "        print(urllib.request.urlopen('http://127.0.0.1:8080/').status); break\n"
+        "    except OSError: time.sleep(0.1)\n"
+    )
+    found = machine.run("/opt/avatar-appliance/current/bin/python", "-c", fetch)
+    yield holds("the optional viewer serves its page", found == "200", found)
+    listening = machine.run("ss", "-Htln")
+    yield holds("to this device alone", "127.0.0.1:8080" in listening and listening.count("LISTEN") == 1, listening)
 
 
 def _status(machine: Machine) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,8 @@ def cuts(machine: Machine, times: int, seed: int) -> Iterator[Result]:
     (machine.devices.folder / "churn.py").write_bytes(Path(__file__).with_name("churn.py").read_bytes())
     lost: list[str] = []
     moments_s: list[float] = []
-    slowest_s, numbers = 0.0, 0
+    backs_s: list[float] = []
+    numbers = 0
     for cut in range(times):
         kept.write_text("0")
         kept.chmod(0o666)
@@ -45,9 +47,9 @@ def cuts(machine: Machine, times: int, seed: int) -> Iterator[Result]:
         _churn(machine)
         time.sleep(max(0.0, moment_s - (time.monotonic_ns() - on_ns) / 1e9))
         machine.cut()
-        said = int(kept.read_text() or 0)
+        said = int(kept.read_text())
         numbers += said
-        lost += [f"cut {cut + 1} at {moment_s:.1f} s: {what}" for what in _damage(lib, said)]
+        lost += [f"cut {cut + 1} at {moment_s:.1f} s: {what}" for what in damage(lib, said)]
         if _sha256(machine.disk.path / "etc/appliance.toml") != settings:
             lost.append(f"cut {cut + 1}: settings")
         on_ns = machine.start()
@@ -55,12 +57,14 @@ def cuts(machine: Machine, times: int, seed: int) -> Iterator[Result]:
         if frame is None:
             lost.append(f"cut {cut + 1}: no frame afterwards: {machine.journal()}")
         else:
-            slowest_s = max(slowest_s, (frame.at_ns - on_ns) / 1e9)
+            backs_s.append((frame.at_ns - on_ns) / 1e9)
         machine.cut()
     spread = f"{min(moments_s):.1f} to {max(moments_s):.1f} s after power-on, {numbers} engines kept in between"
     survived = times - len({line.split(":")[0].split(" at")[0] for line in lost})
     yield Result(f"power cuts survived ({spread})", f"{survived} of {times} {lost or ''}", f"{times}", not lost)
-    yield at_most("power-on to first frame after a cut, slowest", slowest_s, BACK_LIMIT_S)
+    if backs_s:
+        text = f"power-on to first frame after a cut, slowest (median {statistics.median(backs_s):.2f} s)"
+        yield at_most(text, max(backs_s), BACK_LIMIT_S)
 
 
 def _churn(machine: Machine) -> None:
@@ -73,7 +77,7 @@ def _churn(machine: Machine) -> None:
         time.sleep(0.05)
 
 
-def _damage(lib: Path, said: int) -> Iterator[str]:
+def damage(lib: Path, said: int) -> Iterator[str]:
     """What is not as it was said to be kept."""
     for name in ("face_detector", "face_landmarks"):
         if not is_ready(lib / "models", name):
