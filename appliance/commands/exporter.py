@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import signal
 import threading
+import time
 from importlib.util import find_spec
 from types import FrameType
 
@@ -21,7 +22,7 @@ appliance exporter homeassistant --remove
 """
 
 STEP_S = 1.0
-GATHER_S = 3.0
+GATHER_S = 2.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +84,18 @@ def _announce(arguments: argparse.Namespace, settings: Settings, stop: threading
     with contextlib.closing(announcer):
         announcer.start()
         if arguments.remove:
-            stop.wait(GATHER_S)
-            if announcer.problem:
-                raise BrokerError(announcer.problem)
+            _gather(announcer, stop)
             print(f"{announcer.remove()} sensors taken back", flush=True)
             return
         while not stop.wait(STEP_S):
             count = announcer.step()
             if count:
                 print(f"{count} sensors told to Home Assistant", flush=True)
+
+
+def _gather(announcer: home_assistant.Announcer, stop: threading.Event) -> None:
+    """Hear of every device there is: what is retained comes at once, health each second."""
+    end_s = time.monotonic() + GATHER_S
+    while time.monotonic() < end_s and not stop.wait(0.05):
+        if announcer.problem:
+            raise BrokerError(announcer.problem)
