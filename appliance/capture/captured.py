@@ -141,6 +141,7 @@ class CapturedCamera:
     def tend(self, now_ns: int) -> None:
         """Notice a stall, and start capture again when its pause is over and the last process is gone."""
         if self.ended or self._resting:
+            self._child.outcome()  # or it would stay in the table of processes
             return
         if self._running:
             if now_ns >= self._silent_until_ns():
