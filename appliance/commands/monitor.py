@@ -11,11 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from appliance.errors import BrokerError
 from appliance.publish import wire
 from appliance.publish.connection import Connection, subscriber
-from appliance.renderers.fleet import LEAVES, Device, Fleet, inner, number, numbers
+from appliance.renderers.fleet import LEAVES, Device, Fleet, inner, number, numbers, plain
 from appliance.settings import Settings
 
 EXAMPLE = """
@@ -63,7 +64,7 @@ def _device_rows(device: Device) -> Iterator[Row]:
         yield Row(
             device=f"{device.site}/{device.name}",
             availability=device.availability,
-            stream=stream,
+            stream=plain(stream),
             state=device.states.get(stream, ""),
             fps=fps.get(stream),
             p50_ms=number(total, "p50_ms"),
@@ -72,8 +73,8 @@ def _device_rows(device: Device) -> Iterator[Row]:
             available_mb=number(ram, "available_mb"),
             total_mb=number(ram, "total_mb"),
             hottest_c=max(numbers(health, "temperatures_c").values(), default=None),
-            level=str(health.get("level", "")),
-            load=str(inner(health, "load").get("step", "")),
+            level=plain(health.get("level", "")),
+            load=plain(inner(health, "load").get("step", "")),
             alarms=tuple(device.alarms()),
             event=event,
         )
@@ -156,7 +157,7 @@ def _table(devices: list[Device], problem: str) -> Table:
         table.add_column(heading)
     for row in rows(devices):
         style = "dim" if row.availability == "offline" else "red" if row.alarms else ""
-        table.add_row(*_cells(row), style=style)
+        table.add_row(*map(Text, _cells(row)), style=style)  # as Text: brackets in it are no markup
     return table
 
 

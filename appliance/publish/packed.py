@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.avatar.channels import BLENDSHAPES, MOODS, VISEMES
-from appliance.publish.wire import PayloadError, WireFrame
+from appliance.publish.wire import PayloadError, WireFrame, checked
 from appliance.values import AvatarState, Float32, Gaze, HeadPose, TrackingState
 
 LAYOUT = 1
@@ -83,13 +83,11 @@ def decode(payload: bytes) -> WireFrame:
     if payload[3] >= len(STATES):
         raise PayloadError(f"a packed state is below {len(STATES)}, got {payload[3]}")
     fields = _FORM.unpack(payload)
-    if not all(map(math.isfinite, (fields[7], *fields[10:21]))):
-        raise PayloadError("a packed frame holds a number that is not finite")
     rx, ry, rz, rw, px, py, pz, left_yaw, left_pitch, right_yaw, right_pitch = fields[10:21]
     weights: Float32 = np.array(fields[22 : 22 + _WEIGHTS], dtype=np.float32) / np.float32(_FULL)
     level, arousal = fields[-2] / _FULL, fields[-1] / _FULL
     blendshapes, visemes, mood = np.split(weights, (len(BLENDSHAPES), len(BLENDSHAPES) + len(VISEMES)))
-    return WireFrame(
+    frame = WireFrame(
         sequence=fields[6],
         session=fields[21].rstrip(b"\0").decode(errors="replace"),
         state=STATES[fields[2]],
@@ -106,6 +104,7 @@ def decode(payload: bytes) -> WireFrame:
         voice_arousal=arousal,
         latency_ms={"total": fields[7]},
     )
+    return checked(frame)
 
 
 def _finite(value: float) -> float:

@@ -10,6 +10,7 @@ pose becomes the neutral pose, a latency is left out. ``is_finite`` tells that a
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,8 @@ SCHEMAS = (*DEVICE_LEAVES, *STREAM_LEAVES, "command", "answer")
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_FRAME_BYTES = 2000
 """No frame is longer. One of a real face takes 1.6 kB, of which everything but the weights' digits is 1.5 kB."""
+
+_MOST_TURN, _MOST_M, _MOST_DEG = 1.01, 1000.0, 360.0
 
 COORDINATES = {
     "head": "OpenGL camera convention, unmirrored: origin at the camera, +X to the right of the picture, +Y up, "
@@ -99,17 +102,19 @@ class Address:
     slot: int = 0
 
 
+_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+_TOPIC = re.compile(
+    rf"{ROOT}/({_NAME})/({_NAME})/(?:({'|'.join(DEVICE_LEAVES)})|({_NAME})/([0-9]{{1,3}})/({'|'.join(STREAM_LEAVES)}))"
+)
+
+
 def parse_topic(topic: str) -> Address | None:
-    """Return what a topic of the contract names; ``None`` for any other topic."""
-    parts = topic.split("/")
-    if len(parts) < 5 or "/".join(parts[:2]) != ROOT:
+    """Return what a topic of the contract names; ``None`` for any other, and for names that no device may have."""
+    found = _TOPIC.fullmatch(topic)
+    if found is None:
         return None
-    site, device, rest = parts[2], parts[3], parts[4:]
-    if len(rest) == 1 and rest[0] in DEVICE_LEAVES:
-        return Address(site, device, rest[0])
-    if len(rest) == 3 and rest[2] in STREAM_LEAVES and rest[1].isdecimal():
-        return Address(site, device, rest[2], rest[0], int(rest[1]))
-    return None
+    site, device, leaf, stream, slot, stream_leaf = found.groups()
+    return Address(site, device, leaf) if leaf else Address(site, device, stream_leaf, stream, int(slot))
 
 
 def encode(state: AvatarState, utc_offset_ns: int) -> bytes:
@@ -222,9 +227,30 @@ def decode(payload: bytes) -> WireFrame:
     if fields.get("v") != VERSION:
         raise PayloadError(f"frames of version {VERSION} are understood, got v = {fields.get('v')!r}")
     try:
-        return _frame(fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return checked(_frame(fields))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PayloadError(f"not a frame: {type(error).__name__} at {error}") from None
+
+
+def checked(frame: WireFrame) -> WireFrame:
+    """Return a frame whose numbers a renderer can use; ``PayloadError`` where one lies beyond all bounds.
+
+    A publisher that is broken, or not ours, must not make a reader fail further on.
+    """
+    whole = (frame.sequence, frame.captured_ns, frame.captured_utc_ns)
+    shares = (frame.confidence, frame.voice_level, frame.voice_arousal)
+    angles = (*frame.gaze.left_deg, *frame.gaze.right_deg)
+    sound = (
+        all(0 <= number < 2**63 for number in whole)
+        and all(0 <= share <= 1 for share in shares)
+        and all(abs(part) <= _MOST_TURN for part in frame.head.rotation)
+        and all(abs(part) <= _MOST_M for part in frame.head.position_m)
+        and all(abs(angle) <= _MOST_DEG for angle in angles)
+        and all(map(math.isfinite, frame.latency_ms.values()))
+    )
+    if not sound:
+        raise PayloadError("a frame holds a number that is out of its range")
+    return frame
 
 
 def decode_json(payload: bytes) -> dict[str, Any]:
@@ -276,7 +302,10 @@ def _frame(fields: Mapping[str, Any]) -> WireFrame:
 
 
 def _array(names: Sequence[str], weights: Mapping[str, float]) -> Float32:
-    return np.array([weights[name] for name in names], dtype=np.float32)
+    values = np.array([weights[name] for name in names], dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("a weight is between 0 and 1")
+    return values.astype(np.float32)
 
 
 def _weights(names: Sequence[str], values: Float32) -> dict[str, float]:

@@ -129,12 +129,14 @@ class Client:
 
     def _hear(self, topic: str, payload: bytes) -> None:
         arrived_ns = time.monotonic_ns()
-        if topic.endswith(self._frame_end):
-            self._take_frame(topic[len(wire.ROOT) + 1 : -len(self._frame_end)], payload, arrived_ns)
+        address = wire.parse_topic(topic.removesuffix(".bin"))
+        if address is None:
             return
-        address = wire.parse_topic(topic)
-        if address is not None and address.leaf == "availability":
-            self._say_online(f"{address.site}/{address.device}", payload == wire.ONLINE)
+        device = f"{address.site}/{address.device}"
+        if address.leaf == "frame" and topic.endswith(self._frame_end):
+            self._take_frame(f"{device}/{address.stream}/{address.slot}", payload, arrived_ns)
+        elif address.leaf == "availability":
+            self._say_online(device, payload == wire.ONLINE)
 
     def _take_frame(self, name: str, payload: bytes, arrived_ns: int) -> None:
         try:

@@ -52,7 +52,7 @@ class Device:
                 words = status.get("error") or status.get("poor") if isinstance(status, Mapping) else None
                 if words:
                     alarms.append(f"{name}: {words}")
-        return alarms
+        return list(map(plain, alarms))
 
 
 class Fleet:
@@ -73,7 +73,7 @@ class Fleet:
             if device is None:
                 return
             if address.leaf == "availability":
-                device.availability = payload.decode(errors="replace")[:16]
+                device.availability = plain(payload.decode(errors="replace"))
                 return
             try:
                 said = wire.decode_json(payload)
@@ -99,9 +99,9 @@ class Fleet:
         elif address.leaf == "info":
             device.info = said
         elif address.leaf == "event":
-            device.event, device.event_utc_s = str(said.get("event", "?"))[:64], time.time()
+            device.event, device.event_utc_s = plain(said.get("event", "?")), time.time()
         elif address.leaf == "state":
-            device.states[f"{address.stream}/{address.slot}"] = str(said.get("state", "?"))[:16]
+            device.states[f"{address.stream}/{address.slot}"] = plain(said.get("state", "?"))
 
     def _snapshot(self, key: tuple[str, str], now_s: float) -> Device:
         known, heard_s = self._devices[key], self._heard_s.get(key)
@@ -124,6 +124,11 @@ def inner(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
         found = table.get(name)
         table = found if isinstance(found, Mapping) else {}
     return table
+
+
+def plain(words: object) -> str:
+    """Return words from the network as a terminal may show them: short, on one line, without control characters."""
+    return "".join(each if each.isprintable() else " " for each in str(words)[:120])
 
 
 def number(table: Mapping[str, Any], name: str) -> float | None:

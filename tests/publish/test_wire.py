@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from brokers import ROOT, a_state
 
-from appliance.avatar.channels import BLENDSHAPES
+from appliance.avatar.channels import BLENDSHAPES, MOODS, VISEMES
 from appliance.publish import wire
 from appliance.values import Gaze, HeadPose, TrackingState
 
@@ -110,8 +110,19 @@ def changed(**fields: Any) -> bytes:
         changed(gaze=None),
         changed(blendshapes={"jawOpen": 1}),
         changed(latency_ms=[1, 2]),
+        changed(captured_ns=10**400),
+        changed(captured_utc_ns=-1),
+        changed(confidence=float("nan")),
+        changed(head={"rotation": [0, 0, 0, 1], "position": [0, 0, float("inf")]}),
+        changed(head={"rotation": [0, 0, 0, 1e30], "position": [0, 0, 0]}),
+        changed(visemes=dict.fromkeys(VISEMES, 1.5)),
+        changed(mood=dict.fromkeys(MOODS, float("nan"))),
+        changed(latency_ms={"total": float("inf")}),
     ],
-    ids=["empty", "not UTF-8", "a list", "deep", "v 2", "state", "seq", "rotation", "gaze", "shapes", "latency"],
+    ids=[
+        *("empty", "not UTF-8", "a list", "deep", "v 2", "state", "seq", "rotation", "gaze", "shapes", "latency"),
+        *("big clock", "early", "NaN", "far", "turned", "beyond 1", "mood", "late"),
+    ],
 )
 def test_a_payload_that_is_no_frame_is_said_to_be_none(payload: bytes) -> None:
     with pytest.raises(wire.PayloadError):
@@ -133,6 +144,10 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
         (f"{ROOT}/cam0/0/frame.bin", None),
         (f"{ROOT}/frame", None),
         ("avatar/v2/lobby/orin-07/info", None),
+        (f"{ROOT}/cam0/1234/state", None),
+        (f"{ROOT}/cam 0/0/state", None),
+        ("avatar/v1/lobby/orin\x1b[31m/info", None),
+        (f"avatar/v1/{'x' * 33}/orin-07/info", None),
         ("$SYS/broker/uptime", None),
         ("", None),
     ],

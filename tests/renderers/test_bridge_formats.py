@@ -1,14 +1,20 @@
 """Each bridge's packets, byte for byte, by decoders of their own and by real receivers."""
 
+import json
 import math
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
+from brokers import a_state
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pylivelinkface import FaceBlendShape, PyLiveLinkFace
 from pythonosc.osc_packet import OscPacket
 
 from appliance.avatar.channels import BLENDSHAPES
+from appliance.publish import wire
 from appliance.publish.wire import WireFrame
 from appliance.renderers.bridges import osc
 from appliance.renderers.bridges.ifacialmocap import IFacialMocap
@@ -337,6 +343,36 @@ def test_vtube_studio_s_face_at_rest_is_in_the_middle() -> None:
     assert {values[name] for name in ("MouthSmile", "Brows", "BrowLeftY", "BrowRightY")} == {0.5}
     assert {values[name] for name in ("MouthOpen", "MouthX", "EyeLeftX", "FaceAngleX", "FacePositionZ")} == {0.0}
     assert values["EyeOpenLeft"] == values["EyeOpenRight"] == 1.0
+
+
+NUMBERS = st.one_of(
+    st.floats(), st.integers(), st.sampled_from([0, 1, -1, 10**400, 2**63, 2**63 - 1, 1e308, -0.0, "1", None, [], True])
+)
+NAMES = ["seq", "session", "confidence", "captured_ns", "captured_utc_ns", "state", "voice", "latency_ms"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    changes=st.dictionaries(st.sampled_from(NAMES), NUMBERS),
+    shape=st.tuples(st.sampled_from(BLENDSHAPES), NUMBERS),
+    rotation=st.lists(NUMBERS, min_size=4, max_size=4),
+    angles=st.lists(NUMBERS, min_size=2, max_size=2),
+)
+def test_whatever_a_broken_publisher_sends_is_refused_or_can_be_said(
+    changes: dict[str, Any], shape: tuple[str, Any], rotation: list[Any], angles: list[Any]
+) -> None:
+    """A frame is passed over whole, or every protocol can say it: nobody's payload ends a bridge."""
+    fields = json.loads(wire.encode(a_state(), 0))
+    fields["blendshapes"][shape[0]] = shape[1]
+    fields["head"]["rotation"], fields["gaze"]["left"] = rotation, angles
+    try:
+        frame = wire.decode(json.dumps({**fields, **changes}).encode())
+    except wire.PayloadError:
+        return
+
+    for speaker in (Vmc(), Vmc("vrm"), IFacialMocap(), LiveLink("Visitor")):
+        assert all(speaker.datagrams(each) for each in (frame, mirrored(frame)))
+    assert all(abs(value) <= 1_000_000 for value in parameters(frame).values())
 
 
 def test_a_mirror_changes_left_and_right_and_nothing_else() -> None:

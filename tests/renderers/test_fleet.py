@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from appliance.commands.monitor import rows
+from appliance.commands.monitor import _table, rows
 from appliance.renderers import fleet as fleets
 from appliance.renderers.fleet import MOST_DEVICES, Device, Fleet
 
@@ -58,6 +59,22 @@ def test_strangers_do_not_fill_the_memory() -> None:
         fleet.hear(f"avatar/v1/site/{n}/availability", b"online")
 
     assert len(fleet.devices()) == MOST_DEVICES
+
+
+def test_words_from_the_network_cannot_paint_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    fleet = Fleet()
+    fleet.hear("avatar/v1/a/b/event", json.dumps({"event": "[/red]\x1b[2J\nnews" + "x" * 500}).encode())
+    fleet.hear("avatar/v1/a/b/health", json.dumps({"level": "[bold]", "fps": {"\x07cam": 3}}).encode())
+    fleet.hear("avatar/v1/a/b\x1b[2J/availability", b"online")
+
+    (device,) = fleet.devices()
+    Console(width=200).print(_table([device], ""))
+
+    shown = capsys.readouterr().out
+    assert "[/red]" in shown
+    assert "[bold]" in shown
+    assert not any(sign in shown for sign in "\x1b\x07")
+    assert len(device.event) <= 120
 
 
 def worry(**health: Any) -> list[str]:
