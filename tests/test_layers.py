@@ -20,6 +20,7 @@ HOMES = {
     "jtop": {"appliance/health/jtop.py"},
     "prometheus_client": {"appliance/renderers/exporters/prometheus.py"},
     "amqtt": {"appliance/demo/broker.py"},
+    "asyncssh": {"provisioning/connection.py"},
     "aiohttp": {"appliance/renderers/viewer.py", "appliance/renderers/bridges/vtubestudio.py"},
 }
 
