@@ -5,11 +5,11 @@ from pathlib import Path
 
 import cv2
 import pytest
-from devices import vcam as virtual
-from devices.vcam import VirtualCamera
 
 from appliance.capture.ring import SHARED_MEMORY
 from appliance.values import Event
+from tests.devices import vcam as virtual
+from tests.devices.vcam import VirtualCamera
 
 from .films import numbered
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from devices.vcam import VirtualCamera
 
 from appliance import settings
 from appliance.capture.supervisor import Cameras
 from appliance.capture.v4l2 import captured_ns, needs_mjpg
 from appliance.values import Event, Frame
+from tests.devices.vcam import VirtualCamera
 
 from .processes import alive, capture_processes, start_appliance, wait_until
 

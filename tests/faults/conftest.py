@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from brokers import Mosquitto, Reader, wait_until
-from devices import paced, vcam
-from devices.paced import PacedMicrophone
-from devices.vcam import VirtualCamera
 
 from appliance.demo.household import to_toml
 from appliance.settings import Settings
+from tests.devices import paced, vcam
+from tests.devices.paced import PacedMicrophone
+from tests.devices.vcam import VirtualCamera
 
 from .matrix import CAMERAS, FPS, HEIGHT_PX, MICROPHONES, WELL, WIDTH_PX, Fault
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from errno import EBUSY, ENODEV
 from typing import Any
 
-from devices.paced import PacedMicrophone
-from devices.vcam import Look, VirtualCamera
+from tests.devices.paced import PacedMicrophone
+from tests.devices.vcam import Look, VirtualCamera
 
 WELL = "well"
 """The devices to which nothing happens."""

@@ -27,8 +27,7 @@ class NobodyThere:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    daemon.open_viseme_network = lambda *_: None
-    daemon._face_stage = lambda *_: NobodyThere()
+    vars(daemon).update(open_viseme_network=lambda *_: None, _face_stage=lambda *_: NobodyThere())
     daemon.serve(load(Path(sys.argv[1])))
 
 

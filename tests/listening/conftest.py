@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from devices import paced
+
+from tests.devices import paced
 
 RATE = 16_000
 
