@@ -60,9 +60,12 @@ def running(settings: Settings) -> Iterator[tuple[str, InUse]]:
 
 
 def fallbacks(settings: Settings) -> list[Event]:
-    """One event for each engine that is not in the precision that was asked for."""
-    return [
-        Event("engine_fallback", {"model": name, "precision": used.precision, "why": used.fallback})
-        for name, used in running(settings)
-        if used.fallback
-    ]
+    """One event for each engine that is not what was asked for: another precision, or others' ranges."""
+    events = []
+    for name, used in running(settings):
+        about = {"model": name, "precision": used.precision}
+        if used.fallback:
+            events.append(Event("engine_fallback", {**about, "why": used.fallback}))
+        if used.passed_over:
+            events.append(Event("ranges_fallback", {**about, "why": used.passed_over}))
+    return events

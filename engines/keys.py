@@ -1,21 +1,24 @@
 """Which engine of a network this machine is to load: the daemon and the builder ask alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.board import Board
 from engines.build import Options, flags_for, parse_version, profiles
 from engines.manifest import MODELS
 from engines.networks import Network
-from engines.ranges import RANGES_COMMAND, Ranges, read_ranges
+from engines.ranges import RANGES_COMMAND, TARGET, Ranges, ranges_for, read_ranges
 from engines.store import Key, Store
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Counts changes of rewrites and quantisation that change the built file: engines of another version are absent."""
 
 RANGES_FILE = "ranges.json"
 HELD_OUT_FILE = "held_out.npz"
 NO_RANGES = f"no calibration ranges; make them with: {RANGES_COMMAND}"
+OLD_RANGES = (
+    f"this site's ranges are of an older network, those that ship are used; make new ones with: {RANGES_COMMAND}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Choice:
     options: Options
     ranges: Ranges | None  # where its precision needs them
     fallback: str  # why it is not the precision that was asked for; empty where it is
+    passed_over: str = ""  # why this site's own ranges are not used; empty where they are, or where it has none
 
 
 def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) -> Choice:
@@ -50,7 +54,8 @@ def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) 
         return choice_of(network, wanted, board, "fp16", None, NO_RANGES)
     first = choice_of(network, wanted, board, "int8", ranges)
     refused = store.refusal(first.key)
-    return choice_of(network, wanted, board, "fp16", None, refused) if refused else first
+    chosen = choice_of(network, wanted, board, "fp16", None, refused) if refused else first
+    return replace(chosen, passed_over=passed_over(network, wanted.calibration))
 
 
 def choice_of(
@@ -81,7 +86,17 @@ def keys_in_use(network: Network, wanted: Wanted, board: Board, store: Store) ->
 def find_ranges(network: Network, calibration: Path) -> Ranges | None:
     """This site's ranges of a network, else those that ship with it; ``None`` where there are none."""
     path = _first(network, calibration, RANGES_FILE)
-    return read_ranges(path, network.name, network.onnx_sha256) if path else None
+    return ranges_for(path, network.name, network.onnx_sha256) if path else None
+
+
+def passed_over(network: Network, calibration: Path) -> str:
+    """Why this site's ranges give way to those that ship: an update must not wait for somebody to film."""
+    site, shipped = (folder / network.name / RANGES_FILE for folder in (calibration, MODELS))
+    if not (site.is_file() and shipped.is_file()):
+        return ""
+    found = read_ranges(site)
+    is_old = found.model == network.name and (found.onnx_sha256, found.form) != (network.onnx_sha256, TARGET)
+    return OLD_RANGES if is_old else ""
 
 
 def find_held_out(network: Network, calibration: Path) -> Path | None:
@@ -90,7 +105,8 @@ def find_held_out(network: Network, calibration: Path) -> Path | None:
 
 
 def _first(network: Network, calibration: Path, name: str) -> Path | None:
-    candidates = (calibration / network.name / name, MODELS / network.name / name)
+    folders = (MODELS,) if passed_over(network, calibration) else (calibration, MODELS)
+    candidates = (folder / network.name / name for folder in folders)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -30,6 +30,7 @@ class InUse:
     runner: str
     precision: str
     fallback: str  # why it is not the precision that was asked for; empty where it is
+    passed_over: str = ""  # why this site's own ranges are not used
 
 
 def choose(runner: str = "auto") -> str:
@@ -71,7 +72,7 @@ def in_use(network: Network, runner: str, wanted: Wanted) -> InUse:
     if chosen != "tensorrt":
         return InUse(chosen, "fp32", "")
     choice = choose_engine(network, wanted, this_board(), Store(wanted.engines))
-    return InUse(chosen, choice.key.precision, choice.fallback)
+    return InUse(chosen, choice.key.precision, choice.fallback, choice.passed_over)
 
 
 def this_board() -> Board:

@@ -15,7 +15,7 @@ METHODS = ("percentile", "entropy", "mse", "minmax")
 RANGES_COMMAND = "appliance calibrate ranges"
 Range = tuple[float, float]
 
-TARGET = "gpu-dense"
+TARGET = "gpu-stacked"
 """The rewrites of the network whose tensors ranges belong to: those that eight bits are written into."""
 
 
@@ -28,6 +28,7 @@ class Ranges:
     method: str
     ranges: Mapping[str, Range]  # by tensor
     samples: int  # how many inputs they were taken from
+    form: str = TARGET  # the rewrites of the network whose tensors they are of
 
     def sha256(self) -> str:
         """What an engine's name carries of them."""
@@ -41,30 +42,42 @@ def write_ranges(ranges: Ranges, path: Path) -> None:
     settle(aside, path)
 
 
-def read_ranges(path: Path, model: str, onnx_sha256: str) -> Ranges:
-    """Read the ranges of a network; ``EngineError`` if they are no ranges, or those of another network."""
+def read_ranges(path: Path) -> Ranges:
+    """Read ranges, of whichever network; ``EngineError`` if they are none."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EngineError(f"the ranges {path} cannot be read: {error}; make them with: {RANGES_COMMAND}") from None
-    ranges = _checked(table, path)
-    if ranges.model != model or ranges.onnx_sha256 != onnx_sha256:
+    return _checked(table, path)
+
+
+def ranges_for(path: Path, model: str, onnx_sha256: str) -> Ranges:
+    """Read the ranges of a network; ``EngineError`` if they are no ranges, or those of another network."""
+    ranges = read_ranges(path)
+    if (ranges.model, ranges.onnx_sha256, ranges.form) != (model, onnx_sha256, TARGET):
         raise EngineError(
-            f"the ranges {path} must be of {model} ({onnx_sha256[:12]}), got those of {ranges.model} "
-            f"({ranges.onnx_sha256[:12]}); make them with: {RANGES_COMMAND}"
+            f"the ranges {path} must be of {model} ({onnx_sha256[:12]}, {TARGET}), got those of {ranges.model} "
+            f"({ranges.onnx_sha256[:12]}, {ranges.form}); make them with: {RANGES_COMMAND}"
         )
     return ranges
 
 
 def _encoded(ranges: Ranges) -> str:
     table = {name: list(limits) for name, limits in ranges.ranges.items()}
-    head = {"model": ranges.model, "onnx_sha256": ranges.onnx_sha256, "method": ranges.method}
+    head = {
+        "model": ranges.model,
+        "onnx_sha256": ranges.onnx_sha256,
+        "form": ranges.form,
+        "method": ranges.method,
+    }
     return json.dumps({**head, "ranges": table, "samples": ranges.samples}, indent=1, sort_keys=True) + "\n"
 
 
 def _checked(table: Any, path: Path) -> Ranges:
     """Every key there and none unknown, every range two finite numbers in order."""
-    wanted = {"model": str, "onnx_sha256": str, "method": str, "ranges": dict, "samples": int}
+    wanted = {"model": str, "onnx_sha256": str, "form": str, "method": str, "ranges": dict, "samples": int}
+    if isinstance(table, dict):
+        table.setdefault("form", TARGET)  # older files do not name it
     if not isinstance(table, dict) or {key: type(value) for key, value in table.items()} != wanted:
         kinds = ", ".join(f"{key} ({kind.__name__})" for key, kind in wanted.items())
         raise EngineError(f"the ranges {path} must hold {kinds} and nothing else; make them with: {RANGES_COMMAND}")
@@ -74,7 +87,7 @@ def _checked(table: Any, path: Path) -> Ranges:
             f"on {table['samples']}; make them with: {RANGES_COMMAND}"
         )
     ranges = {name: _range(limits, f"{path}: {name}") for name, limits in table["ranges"].items()}
-    return Ranges(table["model"], table["onnx_sha256"], table["method"], ranges, table["samples"])
+    return Ranges(table["model"], table["onnx_sha256"], table["method"], ranges, table["samples"], table["form"])
 
 
 def _range(limits: Any, where: str) -> Range:

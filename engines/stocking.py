@@ -101,6 +101,8 @@ class Workshop:
                 self._store.refuse(choice.key, why)
             if choice.fallback:
                 self._say(f"{network.name}: fp16 in place of int8: {choice.fallback}")
+            if choice.passed_over:
+                self._say(f"{network.name}: {choice.passed_over}")
             return Stock(self._store.record(choice.key), choice.fallback)
 
     def _reconsider(self, network: Network, again: bool) -> None:

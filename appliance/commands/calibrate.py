@@ -26,7 +26,7 @@ from calibration.folder import DAYS, RECORD_COMMAND, CalibrationFolder
 from calibration.methods import method_of
 from calibration.report import Report, compare, report
 from calibration.walking import calls
-from engines.keys import find_ranges
+from engines.keys import find_ranges, passed_over
 from engines.networks import Network, network
 from engines.ranges import METHODS, Ranges, write_ranges
 
@@ -174,6 +174,8 @@ def _report(arguments: argparse.Namespace, settings: Settings, folder: Calibrati
             print(f"{each.name}: too short a recording to hold samples back; film for longer", file=sys.stderr)
             continue
         ranges = find_ranges(each, settings.storage.calibration)
+        if why := passed_over(each, settings.storage.calibration):
+            print(f"{each.name}: {why}", file=sys.stderr)
         if arguments.method or ranges is None:
             ranges = _computed(each, folder, arguments.method or method_of(each.name))
         reports.append(_compared(each, ranges, folder))

@@ -145,13 +145,14 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, o
     for one in _networks(arguments, settings):
         choice = choose_engine(one, wanted, board, store)
         record, precision = store.find(choice.key), choice.key.precision
+        fallback = choice.fallback or choice.passed_over
         if record is None:
-            row = Row(one.name, precision, "absent", store.why_absent(choice.key), choice.fallback, 0, 0.0, "")
+            row = Row(one.name, precision, "absent", store.why_absent(choice.key), fallback, 0, 0.0, "")
         else:
             whole = store.is_whole(choice.key)
             why = f"on {record.verified_on}" if whole else "its SHA-256 is not the recorded one"
             state = "ready" if whole else "damaged"
-            row = Row(one.name, precision, state, why, choice.fallback, record.bytes, record.build_s, record.plan)
+            row = Row(one.name, precision, state, why, fallback, record.bytes, record.build_s, record.plan)
         rows.append(asdict(row))
     return rows
 

@@ -11,7 +11,7 @@ import onnx
 from engines.errors import EngineError
 from engines.rewrites.branches import merge_gathers, stack_branches, ungroup
 from engines.rewrites.channels import widen_channels
-from engines.rewrites.constants import fold_constants, share_equal
+from engines.rewrites.constants import fold_constants, share_equal, state_kernels
 from engines.rewrites.depthwise import merge_depthwise
 from engines.rewrites.layout import cancel_transposes, merge_reshapes
 from engines.rewrites.prelu import pair_prelus
@@ -19,7 +19,14 @@ from engines.rewrites.residual import fold_padding, fold_residuals
 
 Rewrite = Callable[[onnx.ModelProto], onnx.ModelProto]
 
-_ALWAYS: tuple[Rewrite, ...] = (fold_constants, share_equal, cancel_transposes, merge_reshapes, fold_padding)
+_ALWAYS: tuple[Rewrite, ...] = (
+    fold_constants,
+    state_kernels,
+    share_equal,
+    cancel_transposes,
+    merge_reshapes,
+    fold_padding,
+)
 _DENSE: tuple[Rewrite, ...] = (*_ALWAYS, merge_depthwise)
 _FOLDED: tuple[Rewrite, ...] = (*_DENSE, fold_residuals, widen_channels)
 _STACKED: tuple[Rewrite, ...] = (stack_branches, merge_gathers, merge_reshapes)

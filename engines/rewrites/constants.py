@@ -53,6 +53,19 @@ def _drop_identities(graph: Graph) -> None:
             graph.replace(node.output, node.inputs[0])
 
 
+def state_kernels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write each convolution's kernel into its attributes, where ONNX lets it follow from the weights.
+
+    TensorRT 8.6 does not look for it in weights that come through eight bits, and refuses the network.
+    """
+    graph = Graph(model)
+    for node in graph.nodes:
+        weights = graph.constants.get(node.inputs[1]) if node.op in ("Conv", "ConvTranspose") else None
+        if weights is not None:
+            node.attributes.setdefault("kernel_shape", list(weights.shape[2:]))
+    return graph.closed()
+
+
 def share_equal(model: onnx.ModelProto) -> onnx.ModelProto:
     """Let nodes that compute the same from the same be one."""
     graph = Graph(onnx.shape_inference.infer_shapes(model))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.errors import EngineError
 from engines.fetch import is_ready
-from engines.ranges import read_ranges
+from engines.ranges import ranges_for
 from engines.store import Store
 
 from .churn import KEY, ONNX_SHA256, ranges_file
@@ -90,7 +90,7 @@ def damage(lib: Path, said: int) -> Iterator[str]:
     if not said and not ranges_file(lib).exists():
         return
     try:
-        samples = read_ranges(ranges_file(lib), KEY.model, ONNX_SHA256).samples
+        samples = ranges_for(ranges_file(lib), KEY.model, ONNX_SHA256).samples
     except EngineError as error:
         yield f"calibration: {error}"
         return

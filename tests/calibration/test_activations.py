@@ -12,7 +12,7 @@ from calibration.walking import calls, walk
 from engines.errors import EngineError
 from engines.networks import Network
 from engines.quantize import wanted
-from engines.ranges import METHODS, read_ranges, write_ranges
+from engines.ranges import METHODS, ranges_for, write_ranges
 
 
 def test_ranges_are_those_that_a_person_would_read_off(small: Network, pictures: Arrays) -> None:
@@ -58,7 +58,7 @@ def test_ranges_of_another_network_are_refused(small: Network, pictures: Arrays,
     other = saved(two_layers(seed=5), tmp_path / "other.onnx", {})
 
     with pytest.raises(EngineError, match=r"must be of small .*, got those of small .*appliance calibrate ranges"):
-        read_ranges(tmp_path / "ranges.json", small.name, other.onnx_sha256)
+        ranges_for(tmp_path / "ranges.json", small.name, other.onnx_sha256)
 
 
 def test_no_samples_give_no_ranges(small: Network) -> None:

@@ -69,7 +69,7 @@ def test_a_version_too_old_is_one_line(text: str) -> None:
 def test_profiles_serve_one_face_alone_and_then_many() -> None:
     assert profiles(1) == [(1, 1, 1)]
     assert profiles(2) == [(1, 1, 1), (2, 2, 2)]
-    assert profiles(8) == [(1, 1, 1), (2, 4, 8)]
+    assert profiles(8) == [(1, 1, 1), (2, 8, 8)]
 
 
 @pytest.mark.parametrize(("available", "workspace"), [(64 * GB, WORKSPACE_MOST), (3 * GB, (3 * GB - 500 * 2**20) // 2)])

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from boards import ORIN, UPDATED
 
-from engines.keys import NO_RANGES, Wanted, choose_engine, keys_in_use
-from engines.networks import Network
+from engines.errors import EngineError
+from engines.keys import NO_RANGES, OLD_RANGES, Wanted, choose_engine, find_held_out, keys_in_use
+from engines.manifest import MODELS
+from engines.networks import Network, network
 from engines.ranges import Ranges, write_ranges
 from engines.store import Store
 
@@ -58,6 +60,30 @@ def test_int8_that_was_refused_is_fp16_and_says_why(calibrated: Wanted) -> None:
     assert keys_in_use(SMALL, calibrated, ORIN, store) == [first.key, choice.key]
 
 
+@pytest.mark.parametrize("change", [{"onnx_sha256": "of an older file"}, {"form": "of older rewrites"}])
+def test_ranges_of_an_older_network_give_way_to_those_that_ship(wanted: Wanted, change: dict[str, str]) -> None:
+    viseme, store = network("viseme", wanted.engines), Store(wanted.engines)
+    shipped = choose_engine(viseme, wanted, ORIN, store)
+    assert shipped.ranges is not None
+    folder = wanted.calibration / "viseme"
+    folder.mkdir(parents=True)
+    (folder / "held_out.npz").write_bytes(b"of the older network, too")
+    write_ranges(replace(shipped.ranges, **change), folder / "ranges.json")
+
+    choice = choose_engine(viseme, wanted, ORIN, store)
+
+    assert (choice.key, choice.ranges) == (shipped.key, shipped.ranges)
+    assert (choice.fallback, choice.passed_over, shipped.passed_over) == ("", OLD_RANGES, "")
+    assert find_held_out(viseme, wanted.calibration) == MODELS / "viseme/held_out.npz"
+
+
+def test_ranges_of_an_older_network_are_an_error_where_none_ship(calibrated: Wanted) -> None:
+    newer = replace(SMALL, onnx_sha256="c3d4")
+
+    with pytest.raises(EngineError, match=r"must be of small \(c3d4, gpu-stacked\).*appliance calibrate ranges"):
+        choose_engine(newer, calibrated, ORIN, Store(calibrated.engines))
+
+
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_other_precisions_do_not_depend_on_calibration(calibrated: Wanted, tmp_path: Path, precision: str) -> None:
     with_ranges = replace(calibrated, precision=precision)
@@ -74,6 +100,6 @@ def test_the_key_carries_what_the_builder_is_told(calibrated: Wanted) -> None:
     new = choose_engine(SMALL, replace(calibrated, largest_batch=16, optimisation_level=5), UPDATED, store).key
     fixed = choose_engine(replace(SMALL, inputs={"x": (1, 3)}), calibrated, ORIN, store).key
 
-    assert old.build == "batch 1 2..8; level 3; INT8 FP16; preparation 1"
-    assert new.build == "batch 1 2..16; level 5; STRONGLY_TYPED; preparation 1"
+    assert old.build == "batch 1 2..8; level 3; INT8 FP16; preparation 2"
+    assert new.build == "batch 1 2..16; level 5; STRONGLY_TYPED; preparation 2"
     assert fixed.build.startswith("batch 1; ")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engines.errors import EngineError
-from engines.ranges import Ranges, read_ranges, write_ranges
+from engines.ranges import Ranges, ranges_for, write_ranges
 
 SOME = Ranges("viseme", "a1b2", "percentile", {"features": (-1.5, 4.0), "relu_1": (0.0, 6.25)}, 240)
 
@@ -16,7 +16,7 @@ SOME = Ranges("viseme", "a1b2", "percentile", {"features": (-1.5, 4.0), "relu_1"
 def test_ranges_survive_their_file(tmp_path: Path) -> None:
     write_ranges(SOME, tmp_path / "ranges.json")
 
-    read = read_ranges(tmp_path / "ranges.json", "viseme", "a1b2")
+    read = ranges_for(tmp_path / "ranges.json", "viseme", "a1b2")
 
     assert read == SOME
     assert read.sha256() == SOME.sha256()
@@ -33,8 +33,10 @@ def test_other_ranges_are_another_calibration() -> None:
 def test_the_calibration_of_another_model_is_refused(tmp_path: Path, model: str, onnx: str) -> None:
     write_ranges(SOME, tmp_path / "ranges.json")
 
-    with pytest.raises(EngineError, match=rf"must be of {model} \({onnx}\), got those of viseme \(a1b2\)"):
-        read_ranges(tmp_path / "ranges.json", model, onnx)
+    with pytest.raises(
+        EngineError, match=rf"must be of {model} \({onnx}, gpu-stacked\), got those of viseme \(a1b2, gpu-stacked\)"
+    ):
+        ranges_for(tmp_path / "ranges.json", model, onnx)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_what_are_no_ranges_is_one_line_with_the_cure(tmp_path: Path, changed: d
     (tmp_path / "ranges.json").write_text(json.dumps(table))
 
     with pytest.raises(EngineError, match=rf"{message}.*appliance calibrate ranges"):
-        read_ranges(tmp_path / "ranges.json", "viseme", "a1b2")
+        ranges_for(tmp_path / "ranges.json", "viseme", "a1b2")
 
 
 @pytest.mark.parametrize("content", ["", "{", None])
@@ -65,4 +67,4 @@ def test_a_file_that_cannot_be_read_is_one_line_with_the_cure(tmp_path: Path, co
         (tmp_path / "ranges.json").write_text(content)
 
     with pytest.raises(EngineError, match=r"cannot be read: .*appliance calibrate ranges"):
-        read_ranges(tmp_path / "ranges.json", "viseme", "a1b2")
+        ranges_for(tmp_path / "ranges.json", "viseme", "a1b2")

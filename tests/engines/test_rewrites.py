@@ -15,6 +15,8 @@ from small_graphs import (
 )
 
 from engines.errors import EngineError
+from engines.half import to_fp16
+from engines.quantize import quantize, wanted
 from engines.rewrites import (
     TARGETS,
     cancel_transposes,
@@ -29,8 +31,34 @@ from engines.rewrites import (
     pair_prelus,
     share_equal,
     stack_branches,
+    state_kernels,
     widen_channels,
 )
+
+
+def test_a_kernel_that_follows_from_the_weights_is_stated() -> None:
+    graph = SmallGraph()
+    model = graph.close(graph.convolve("picture", [6, 4, 3, 5]), ["batch", 6, 7, 4])
+    assert not any(entry.name == "kernel_shape" for entry in model.graph.node[0].attribute)
+
+    (convolution, *_) = state_kernels(model).graph.node
+
+    assert {entry.name: list(entry.ints) for entry in convolution.attribute}["kernel_shape"] == [3, 5]
+    assert_equal(model, state_kernels(model))
+
+
+@pytest.mark.parametrize("target", ["gpu-stacked", "gpu-grouped"])
+@pytest.mark.parametrize("name", [*OWN_MODELS, "face_detector", "face_landmarks"])
+def test_nothing_is_left_that_the_oldest_tensorrt_cannot_read(models: Path, name: str, target: str) -> None:
+    """A convolution whose weights come through eight bits must state its kernel; weights may come through no cast."""
+    model = to_fp16(for_target(own_model(name) if name in OWN_MODELS else fetched_model(models, name), target))
+    model = quantize(model, dict.fromkeys(wanted(model), (-1.0, 1.0)))
+    constants = {entry.name for entry in model.graph.initializer}
+
+    for node in model.graph.node:
+        stated = {entry.name for entry in node.attribute}
+        assert node.op_type not in ("Conv", "ConvTranspose") or "kernel_shape" in stated, node.name
+        assert node.op_type != "Cast" or node.input[0] not in constants, node.name
 
 
 @pytest.mark.parametrize("target", TARGETS)
