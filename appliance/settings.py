@@ -5,6 +5,7 @@ A wrong setting is a ``ConfigError`` that names the key, the value and what is a
 
 import dataclasses
 import re
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ else:
     import tomli as tomllib
 
 DEFAULT_PATH = Path("/etc/avatar-appliance/appliance.toml")
+FILE_LIMIT_BYTES = 65_536
 DESK_DIRECTORY = "~/.cache/avatar-appliance"
 """Where a machine without settings keeps its models: a laptop, a build server."""
 
@@ -183,18 +185,26 @@ class Settings:
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Read a settings file; each override is a ``section.key=value`` of the command line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return from_table(tomllib.loads(_text(path)), overrides)
     except FileNotFoundError:
         raise ConfigError(
             f"no settings at {path}; write them (README, Settings) or name a file with --config"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"settings at {path} cannot be read: {error}") from None
-    try:
-        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    return from_table(table, overrides)
+    except RecursionError:
+        raise ConfigError(f"{path} is not TOML of ours: its tables are nested too deeply") from None
+
+
+def _text(path: Path) -> str:
+    """Read a plain file of sane size: a pipe would be waited for, and a device might have no end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_LIMIT_BYTES:
+        limit = f"a plain file of at most {FILE_LIMIT_BYTES} bytes"
+        raise ConfigError(f"settings at {path} cannot be read: they must be {limit}")
+    return path.read_text(encoding="utf-8")
 
 
 def from_table(table: Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:

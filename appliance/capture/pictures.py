@@ -39,7 +39,10 @@ def decode(encoded: bytes) -> Image:
     """Decode a JPEG, PNG or other still; the result is empty when that is truncated or no picture at all."""
     if encoded[:2] == _JPEG_BEGIN and _JPEG_END not in encoded.rstrip(b"\0")[-_JPEG_TAIL:]:
         return np.empty(0, np.uint8)  # libjpeg would fill the rest with grey
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED) if encoded else None
+    except cv2.error:  # it says that it is larger than any picture may be
+        image = None
     return np.empty(0, np.uint8) if image is None else np.asarray(image)
 
 

@@ -23,6 +23,7 @@ from appliance import settings
 from appliance.errors import CameraError
 
 PICTURE_LINE = b"\n"
+MOST_PIXELS = 4096 * 4096  # of a picture, as of the settings
 
 
 class Lines:
@@ -66,6 +67,8 @@ class Pace:
 
 def capture(camera: settings.Camera, ring_path: Path, lines: Lines, wanted: Callable[[], bool]) -> None:
     """Copy pictures into the ring until the camera's own end; report each kind of odd picture once."""
+    # The one way to tell OpenCV: a picture that says it were larger, as a hostile device's may, takes no memory.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MOST_PIXELS)
     # Imported once the watch on standard input is running, so that a slow start can be stopped as well.
     import cv2
 

@@ -16,6 +16,7 @@ jpeg         uint8    bytes        the JPEGs, one behind the other
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,8 @@ from appliance.values import Image
 FILE_NAME = "camera.npz"
 JPEG_QUALITY = 95
 
-_BROKEN = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
+_BROKEN = (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+_SMALL_BYTES = 1 << 26  # of the arrays beside the pictures: a day of sixty pictures a second has fewer
 _BLOCK = 1 << 20
 
 
@@ -105,6 +107,7 @@ class SessionPictures:
         if not self._path.is_file():
             raise CameraError(f"no recorded pictures at {self._path}; record a session with: appliance record DIR")
         try:
+            self._refuse_bomb()
             with np.load(self._path, allow_pickle=False) as arrays:
                 self._offsets: npt.NDArray[np.int64] = arrays["offsets"]
                 self.captured_ns: npt.NDArray[np.int64] = arrays["captured_ns"]
@@ -114,6 +117,12 @@ class SessionPictures:
         counts = (self._offsets.shape, self.captured_ns.shape)
         if counts != ((len(self.captured_ns) + 1,), (len(self.captured_ns),)) or len(self.captured_ns) == 0:
             raise self._broken("its arrays do not belong together")
+
+    def _refuse_bomb(self) -> None:
+        with zipfile.ZipFile(self._path) as archive:
+            small = [member for member in archive.infolist() if member.filename != "jpeg.npy"]
+        if sum(member.file_size for member in small) > _SMALL_BYTES:
+            raise ValueError("it unpacks to more than a recording can hold")
 
     def __len__(self) -> int:
         return len(self.captured_ns)
