@@ -24,7 +24,8 @@ from typing import Any
 
 from appliance.demo import household
 from appliance.demo.scene import DESK, film, prepare
-from appliance.health.files import counters, number, text
+from appliance.health.files import counters, text
+from appliance.health.limits import granted_bytes
 from appliance.health.proc import parse_pressure
 from appliance.health.processes import tree
 from appliance.publish import wire
@@ -34,6 +35,7 @@ from appliance.settings import Settings, from_table
 LIMIT_MB, HIGH_MB, CRITICAL_MB = 1000, 450, 250
 OVER_MB = 60  # the hog wants so much more than the group has while the daemon holds all
 HOG_MB_S = 60
+THRASH_S, STALLED_PERCENT = 25, 10
 HOLD_S, PATIENCE_S = 3.0, 60.0
 STEP_S = 0.02
 MB = 1 << 20
@@ -50,17 +52,15 @@ sys.stdin.read()
 """
 
 THRASH = """
-import mmap, sys, time
+import mmap, os, sys, time
 with open(sys.argv[1], "rb") as file:
     pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-print("full", flush=True)
+phase = 0 if os.fork() else (1 if os.fork() else 2)
 until = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < until:
-    for place in range(0, len(pages), 4096 * 16):
+    for place in range(phase << 20, len(pages), 64 * 4096):
         pages[place]
-        if time.monotonic() > until:
-            break
-sys.stdin.read()
+print("full", flush=True)
 """
 
 
@@ -75,23 +75,16 @@ class Group:
             with suppress(OSError):
                 (mount / "cgroup.subtree_control").write_text("+memory")
         self._folder.mkdir()
-        self._limit = limit_mb * MB
-        (self._folder / ("memory.limit_in_bytes" if self._old else "memory.max")).write_text(str(self._limit))
+        (self._folder / ("memory.limit_in_bytes" if self._old else "memory.max")).write_text(str(limit_mb * MB))
 
     def inside(self, command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
         """Start a process in it."""
         enter = f'echo $$ > {self._folder}/cgroup.procs && exec "$@"'
         return subprocess.Popen(["/bin/sh", "-c", enter, "sh", *command], **options)
 
-    def used_mb(self) -> float:
-        return (number(self._folder / ("memory.usage_in_bytes" if self._old else "memory.current")) or 0) / MB
-
     def room_mb(self) -> float:
-        """What it still grants, idle page cache counted as free."""
-        cache = counters(text(self._folder / "memory.stat")).get(
-            "total_inactive_file" if self._old else "inactive_file", 0
-        )
-        return self._limit / MB - self.used_mb() + cache / MB
+        """What it still grants, by the daemon's own reckoning."""
+        return (granted_bytes(self._folder) or 0) / MB
 
     def kills(self) -> int:
         return counters(text(self._folder / ("memory.oom_control" if self._old else "memory.events"))).get(
@@ -275,7 +268,7 @@ def squeeze(
     hog = start_hog(arguments.kind, group)
     assert hog.stdin is not None
     until(lambda: hog.poll() is not None or process.poll() is not None or b"full" in said(hog), 40)
-    time.sleep(HOLD_S + (10 if arguments.kind == "thrash" else 0))
+    time.sleep(HOLD_S if arguments.kind == "memory" else 0)
     full_s = time.monotonic()
     after_mb, after_pss_mb = sampler.held_mb(full_s - HOLD_S / 2, full_s)
     voiced = [state for at_s, state in heard.frames if at_s > full_s - HOLD_S / 2]
@@ -286,7 +279,8 @@ def squeeze(
     came_back = until(lambda: heard.health.get("load", {}).get("step") == "all" or process.poll() is not None)
     back_s = time.monotonic()
     tracked = until(lambda: any(at_s > back_s - 5 and state == "tracking" for at_s, state in heard.frames), 15)
-    high_s = sampler.stalled_s(10, began_s) if arguments.kind == "thrash" else sampler.crossed_s(HIGH_MB, began_s)
+    signs_s = (sampler.stalled_s(STALLED_PERCENT, began_s), sampler.crossed_s(HIGH_MB, began_s))
+    high_s = min((at_s for at_s in signs_s if at_s), default=None)
     critical_s = sampler.crossed_s(CRITICAL_MB, began_s)
     return {
         "kills": group.kills() + (process.poll() is not None),
@@ -315,9 +309,11 @@ def start_hog(kind: str, group: Group) -> "subprocess.Popen[bytes]":
     place = Path(tempfile.gettempdir()) / "avatar-pressure.bin"
     if not place.exists():
         with place.open("wb") as file:
-            for _ in range(LIMIT_MB + LIMIT_MB // 2):
+            for _ in range(LIMIT_MB + LIMIT_MB // 4):
                 file.write(os.urandom(MB))
-    return group.inside([sys.executable, "-c", THRASH, str(place), "15"], **pipes)
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # or its pages would be charged to us
+    return group.inside([sys.executable, "-c", THRASH, str(place), str(THRASH_S)], **pipes)
 
 
 def said(process: "subprocess.Popen[bytes]") -> bytes:

@@ -139,12 +139,16 @@ def test_a_control_group_that_grants_less_than_the_machine_is_what_is_available(
     add(machine, f"sys/fs/cgroup/{GROUP}/memory.high", "max\n")
     add(machine, f"sys/fs/cgroup/{GROUP}/memory.max", f"{1000 << 20}\n")
     add(machine, f"sys/fs/cgroup/{GROUP}/memory.current", f"{700 << 20}\n")
-    add(machine, f"sys/fs/cgroup/{GROUP}/memory.stat", f"anon 1\ninactive_file {50 << 20}\n")
+    add(
+        machine,
+        f"sys/fs/cgroup/{GROUP}/memory.stat",
+        f"anon 1\nactive_file {70 << 20}\ninactive_file {50 << 20}\nfile_mapped {30 << 20}\n",
+    )
     add(machine, f"sys/fs/cgroup/{GROUP}/memory.pressure", "some avg10=7.00 avg60=0 avg300=0 total=1\n")
 
     reading, _ = read_proc(root=machine)
 
-    assert reading.available_mb == 350  # what is idle in the page cache is given back when it is asked for
+    assert reading.available_mb == 390  # what no process has mapped of the page cache is given back when it is needed
     assert reading.psi_some_avg10 == 7.0  # its own stalls, not those of others
 
 
@@ -163,9 +167,14 @@ def test_groups_of_version_1_count_as_well_and_its_huge_number_is_no_limit(machi
     add(machine, "sys/fs/cgroup/memory/memory.usage_in_bytes", "5000000000\n")
     add(machine, "sys/fs/cgroup/memory/booth/memory.limit_in_bytes", f"{600 << 20}\n")
     add(machine, "sys/fs/cgroup/memory/booth/memory.usage_in_bytes", f"{500 << 20}\n")
-    add(machine, "sys/fs/cgroup/memory/booth/memory.stat", f"total_inactive_file {20 << 20}\n")
+    add(
+        machine,
+        "sys/fs/cgroup/memory/booth/memory.stat",
+        f"active_file 1\ntotal_cache 9\ntotal_active_file {15 << 20}\n"
+        f"total_inactive_file {20 << 20}\ntotal_mapped_file {5 << 20}\n",
+    )
 
-    assert read_proc(root=machine)[0].available_mb == 120
+    assert read_proc(root=machine)[0].available_mb == 130
 
 
 def test_a_group_that_holds_more_than_it_may_grants_nothing(machine: Path) -> None:
