@@ -33,12 +33,11 @@ def tree(pid: int, proc: Path = _PROC) -> list[ProcessUse]:
 
 
 def _parent(directory: Path) -> int | None:
-    """Cheap: every process of the machine is asked."""
+    """Cheap: every process of the machine is asked; ``None`` for one that has just ended."""
     try:
-        stat = (directory / "stat").read_bytes()
-    except OSError:
+        return int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
         return None
-    return int(stat[stat.rindex(b")") + 1 :].split()[1])
 
 
 def _use(directory: Path) -> ProcessUse | None:

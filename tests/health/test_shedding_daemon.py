@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -76,6 +78,37 @@ def told(clip: Path, mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.M
         board.daemon = process.pid
         yield board
     reader.close()
+
+
+IMPATIENT = """
+import sys
+from appliance.__main__ import main
+from appliance.health import shedding
+shedding._HOPELESS_NS = shedding._LEAST_LIFE_NS = 500_000_000  # in place of minutes
+sys.exit(main(["run", "--quiet", "--config", sys.argv[1]]))
+"""
+
+
+def test_memory_that_nothing_helps_ends_the_daemon_so_that_it_is_started_anew(
+    clip: Path, mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(mosquitto.port)
+    board = Told(tmp_path, reader)
+    board.says(available_mb=100, celsius=50)
+    monkeypatch.setenv("PATH", f"{board.path}{os.pathsep}{os.environ['PATH']}")
+    filmed = film(from_table(DESK), clip, f"mqtt://127.0.0.1:{mosquitto.port}")
+    path = tmp_path / "appliance.toml"
+    path.write_text(to_toml({**asdict(filmed), "camera": []}))  # the voice alone starts sooner
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, path], capture_output=True, text=True, timeout=30, check=False
+    )
+    reader.close()
+
+    assert done.returncode == 1
+    assert "memory stayed below memory.critical_mb = 400 with all load shed, so this is a new start" in done.stderr
+    assert board.steps()[-1] == ("load_shed", "restart")
+    assert [m.payload for m in reader.messages if m.topic == f"{ROOT}/availability"][-1] == b"offline"
 
 
 def soon(true: Any, within_s: float = 20) -> None:
