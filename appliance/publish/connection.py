@@ -4,8 +4,10 @@ Used by whatever talks to a broker: the publisher, ``appliance monitor``, ``appl
 """
 
 import logging
+import random
 import secrets
 import socket
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,15 +20,18 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from appliance.publish.credentials import read_credentials, reason_of
+from appliance.publish.credentials import alert_of, read_credentials, reason_of
 from appliance.settings import Broker
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 5
-ANSWER_LIMIT_S = 4.0  # below the keepalive, at which the client would hang up by itself
+KEEPALIVE_S = 3  # the client also gives the encryption so long to begin
+REACH_LIMIT_S = 2.0
+ANSWER_LIMIT_S = 2.5  # below the keepalive, at which the client would hang up by itself
 CLOSE_LIMIT_S = 2.0
-FIRST_DELAY_S, LAST_DELAY_S = 0.5, 2.0  # a network that comes up after us must not cost the stage more
+LOOK_EVERY_S = 0.1
+FIRST_DELAY_S, LAST_DELAY_S = 0.2, 1.5  # whoever comes back, or comes up after us, is found within 3 s
+REFUSED_DELAY_S = 8.0  # a person must act first
 WILL_DELAY_S = 2
 SEND_BUFFER_BYTES = 16384  # a dozen frames: what lies here cannot be taken back when the network stalls
 UNSUPPORTED_VERSION = 132
@@ -73,7 +78,8 @@ class Connection:
 
     Every attempt has a fresh client, so nothing that waited in a lost connection is sent in the next.
     ``up`` is called with the client once the broker has accepted it and ``down`` when it is gone, both
-    from the client's network thread; set message callbacks on the client in ``up``.
+    from the client's network thread; set message callbacks on the client in ``up``. ``well`` is asked ten times
+    a second from a thread of our own; where it says no, the connection is cut and what waits in it is lost.
     MQTT 5 is tried first, and 3.1.1 at once where 5 is refused or, before it ever worked, gets no answer;
     that is remembered when 3.1.1 then works, except after silence: a broker that slept may wake and speak 5.
     Secret files and certificates are read at construction; ``ConfigError`` when that fails.
@@ -86,16 +92,18 @@ class Connection:
         up: Callable[[paho.Client], None],
         down: Callable[[], None] = lambda: None,
         will: Will | None = None,
+        well: Callable[[], bool] = lambda: True,
     ) -> None:
         self._broker = broker
         self._client_id = client_id
         self._credentials = read_credentials(broker)
-        self._up, self._down, self._will = up, down, will
+        self._up, self._down, self._will, self._well = up, down, will, well
         self._client: paho.Client | None = None
         self._version = V5
         self._connections = 0
         self._connected = False
         self._problem = ""
+        self._alert = ""  # what the broker had against our certificate
         self._answer = _Answer.UNREACHABLE
         self._answered = threading.Event()
         self._ended = threading.Event()
@@ -140,14 +148,15 @@ class Connection:
                 if before is not _Answer.SILENT:
                     known = self._version
             self._version = known
-            self._stopping.wait(delay_s)
-            delay_s = min(delay_s * 2, LAST_DELAY_S)
+            # Devices that lost one broker must not all come back at once.
+            self._stopping.wait(delay_s * random.uniform(0.5, 1.0))
+            delay_s = min(delay_s * 2, REFUSED_DELAY_S if answer is _Answer.REFUSED else LAST_DELAY_S)
 
     def _connect_once(self) -> _Answer:
         """Connect, stay until the connection ends, and return how the broker had answered."""
         self._answered.clear()
         self._ended.clear()
-        self._answer = _Answer.SILENT
+        self._answer, self._alert = _Answer.SILENT, ""
         client = self._new_client(self._version)
         try:
             self._open(client)
@@ -158,10 +167,15 @@ class Connection:
         client.loop_start()
         if self._answered.wait(ANSWER_LIMIT_S):
             # Asking the client as well, for the ends of its loop that call nobody back.
-            while not self._ended.wait(1.0) and client.is_connected():
+            while not self._ended.wait(LOOK_EVERY_S) and client.is_connected() and self._well():
                 continue
+        if self._answer is _Answer.ACCEPTED and not self._well():
+            self.report(f"broker {self._broker.url} stopped reading; connecting anew", logging.WARNING)
         answer = self._answer
         self._leave(client)
+        if self._alert:
+            self.report(f"broker {self._broker.url} refused us: {self._alert}")
+            return _Answer.REFUSED
         if answer in _UNCLEAR and (self._version == V311 or self._connections):
             self.report(f"broker {self._broker.url} {answer.value}", logging.WARNING)
         return answer
@@ -199,7 +213,7 @@ class Connection:
             clean_session=None if version == V5 else True,
             reconnect_on_failure=False,
         )
-        client.connect_timeout = ANSWER_LIMIT_S
+        client.connect_timeout = REACH_LIMIT_S
         client.username_pw_set(self._credentials.username, self._credentials.password)
         if self._credentials.tls is not None:
             client.tls_set_context(self._credentials.tls)
@@ -209,9 +223,16 @@ class Connection:
         client.on_socket_open = _tune
         client.on_connect = self._hear
         client.on_disconnect = self._end
+        client.on_log = self._overhear
         return client
 
+    def _overhear(self, _client: paho.Client, _data: Any, level: int, text: str) -> None:
+        """Note why the broker shuts its door: with TLS 1.3 it says so after ours is open; the client only logs it."""
+        if level == paho.MQTT_LOG_ERR:
+            self._alert = self._alert or alert_of(text)
+
     def _hear(self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+        client.on_log = None
         if code.value == UNSUPPORTED_VERSION and self._version == V5:
             self._answer = _Answer.TOO_NEW
         elif code.is_failure:
@@ -242,8 +263,11 @@ def _tune(_client: paho.Client, _data: Any, sock: Any) -> None:
 
 
 def _hang_up(sock: Any) -> None:
+    """Wake the client's thread; when it closes the socket, what was not sent is thrown away, not sent later."""
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Reading alone, and past the encryption, whose own way would leave the thread to write in the clear.
+        socket.socket.shutdown(sock, socket.SHUT_RD)
     except OSError:
         log.debug("the socket was closed already")
 

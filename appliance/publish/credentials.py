@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import ssl
 import stat
 from dataclasses import dataclass
@@ -28,7 +29,14 @@ def reason_of(error: Exception) -> str:
         return (
             f"its certificate is not trusted ({error.verify_message}); see broker.ca_file, the name in url, the clock"
         )
-    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    return alert_of(reason) or reason
+
+
+def alert_of(text: str) -> str:
+    """Return what a broker has against our certificate, and the cure, from the text of an error; empty if nothing."""
+    found = re.search(r"alert (.*(?:certificate|ca)\b[a-z ]*)", text)
+    return f"{found.group(1).strip()}; see broker.cert_file, broker.key_file and the clock" if found else ""
 
 
 def read_credentials(broker: Broker) -> Credentials:

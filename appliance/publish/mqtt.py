@@ -16,17 +16,16 @@ from paho.mqtt.reasoncodes import ReasonCode
 from appliance import journal
 from appliance.publish import packed, wire
 from appliance.publish.connection import Connection, Will, properties_of
+from appliance.publish.pace import Pace
 from appliance.settings import Broker, Device
 from appliance.values import AvatarState, Event
 
 log = logging.getLogger(__name__)
 
 FRAME_EXPIRY_S = 1
-UNSENT_FRAMES = 6  # a busy machine may not run the network thread for a tenth of a second
 KEPT_EVENTS = 16
 UNANSWERED_EVENTS = 8
-PULSE_NS = 200_000_000
-PATIENCE_NS = 500_000_000
+CLOCK_STEP_NS = 500_000_000
 FAREWELL_S = 0.5
 
 Stream = tuple[str, int]
@@ -52,32 +51,11 @@ class _Link:
 
     client: paho.Client
     expiry: Properties | None  # what a frame carries
-    announced: dict[Stream, Mark] = field(default_factory=dict)
+    announced: dict[Stream, tuple[Mark, int]] = field(default_factory=dict)
     states: dict[Stream, paho.MQTTMessageInfo] = field(default_factory=dict)
-    frames: dict[Stream, deque[paho.MQTTMessageInfo]] = field(default_factory=dict)
     events: deque[paho.MQTTMessageInfo] = field(default_factory=deque)
     health: paho.MQTTMessageInfo | None = None
-    asked_ns: int = 0
-    answered: bool = True
-
-    def is_prompt(self, topic: str) -> bool:
-        """Tell whether the broker still reads what we send.
-
-        A broker that stopped reading leaves room for seconds of frames in the network's buffers, and would
-        deliver them all when it wakes. So it is asked for a sign of life, by unsubscribing from a topic that
-        nobody subscribed to: the one request of MQTT that changes nothing and must be answered.
-        """
-        now_ns = time.monotonic_ns()
-        if not self.answered:
-            return now_ns - self.asked_ns < PATIENCE_NS
-        if now_ns - self.asked_ns >= PULSE_NS:
-            self.asked_ns, self.answered = now_ns, False
-            self.client.unsubscribe(topic)
-        return True
-
-    def hear(self, *_: Any) -> None:
-        """Take note that the broker answered."""
-        self.answered = True
+    pace: Pace = field(default_factory=Pace)
 
 
 class AvatarPublisher:
@@ -86,9 +64,9 @@ class AvatarPublisher:
     Topics under ``avatar/v1/<site>/<device>``, and what each promises:
 
     ``<stream>/<slot>/frame``  every state, QoS 0, never retained, expires after 1 s (MQTT 5); dropped when the
-    connection is away, the broker has stopped reading, or this stream's last six frames have not left yet.
+    connection is away or the broker has not read enough of the last ones (``publish.pace``).
     ``<stream>/<slot>/frame.bin``  the same, packed, where ``broker.frame_bin`` asks for it.
-    ``<stream>/<slot>/state``  retained, QoS 1: published when state or session change, sent before the frame.
+    ``<stream>/<slot>/state``  retained, QoS 1: published when state, session or wall clock change, before the frame.
     ``availability``  retained, QoS 1: ``online`` while connected; ``offline`` by ``close``, or by the broker
     itself (after 2 s with MQTT 5) if we vanish.
     ``info``  retained, QoS 1, at every connection, after ``availability`` and before the last state of every stream.
@@ -110,7 +88,7 @@ class AvatarPublisher:
         self._sent = self._dropped = self._mended = 0
         will = Will(self._topics.availability, wire.OFFLINE)
         name = f"avatar-{device.site}-{device.name}"
-        self._connection = Connection(broker, name, self._greet, self._part, will)
+        self._connection = Connection(broker, name, self._greet, self._part, will, self._is_well)
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -130,9 +108,11 @@ class AvatarPublisher:
         stream = (state.stream, state.slot)
         self._last[stream] = state
         link = self._link
-        if link is not None and link.is_prompt(f"{self._topics.root}/pulse") and self._send(link, stream, state):
-            self._sent += 1
-            return True
+        if link is not None:
+            self._pulse(link)
+            if self._send(link, stream, state):
+                self._sent += 1
+                return True
         self._dropped += 1
         return False
 
@@ -146,7 +126,10 @@ class AvatarPublisher:
         """Publish how the device is; ``False`` if the broker is away or has not answered the last one."""
         link = self._link
         self._publish_events(link)
-        if link is None or _waits(link.health):
+        if link is None:
+            return False
+        self._pulse(link, idle=True)
+        if _waits(link.health):
             return False
         link.health = link.client.publish(self._topics.health, wire.encode_health(health), 1, True)
         return link.health.rc == paho.MQTT_ERR_SUCCESS
@@ -157,15 +140,23 @@ class AvatarPublisher:
         counts = (self._sent, self._dropped, self._mended)
         return PublisherStatus(now.connected, now.protocol, now.connections, now.problem, *counts)
 
+    def _pulse(self, link: _Link, idle: bool = False) -> None:
+        """Ask the broker for a sign of life when it is time.
+
+        By unsubscribing from a topic that nobody subscribed to: the one request of MQTT that changes nothing and
+        must be answered.
+        """
+        if link.pace.ask(idle):
+            link.client.unsubscribe(f"{self._topics.root}/pulse")
+
     def _send(self, link: _Link, stream: Stream, state: AvatarState) -> bool:
         offset_ns = _utc_offset_ns()
-        if _mark(state) != link.announced.get(stream) and not _waits(link.states.get(stream)):
+        if _is_news(state, offset_ns, link.announced.get(stream)) and not _waits(link.states.get(stream)):
             self._announce(link, state, offset_ns)
-        unsent = link.frames.setdefault(stream, deque(maxlen=UNSENT_FRAMES))
-        if len(unsent) == UNSENT_FRAMES and _waits(unsent[0]):
+        if not link.pace.may_send():
             return False
-        unsent.append(self._publish_frame(link, state, offset_ns))
-        return unsent[-1].rc == paho.MQTT_ERR_SUCCESS
+        link.pace.count()
+        return self._publish_frame(link, state, offset_ns).rc == paho.MQTT_ERR_SUCCESS
 
     def _publish_frame(self, link: _Link, state: AvatarState, offset_ns: int) -> paho.MQTTMessageInfo:
         if not wire.is_finite(state):
@@ -182,7 +173,7 @@ class AvatarPublisher:
         stream = (state.stream, state.slot)
         payload = wire.encode_state(state, offset_ns)
         link.states[stream] = link.client.publish(self._topics.state(*stream), payload, 1, True)
-        link.announced[stream] = _mark(state)
+        link.announced[stream] = (_mark(state), offset_ns)
 
     def _publish_events(self, link: _Link | None) -> None:
         """Publish the events that wait, as far as the broker keeps up with answering."""
@@ -196,7 +187,7 @@ class AvatarPublisher:
 
     def _greet(self, client: paho.Client) -> None:
         link = _Link(client, _expiry(client))
-        client.on_unsubscribe = link.hear
+        client.on_unsubscribe = lambda *_: link.pace.hear()
         client.on_publish = self._acknowledged
         client.publish(self._topics.availability, wire.ONLINE, 1, True)
         client.publish(self._topics.info, self._info, 1, True)
@@ -205,18 +196,28 @@ class AvatarPublisher:
         self._publish_events(link)
         self._link = link
 
+    def _is_well(self) -> bool:
+        link = self._link
+        return link is None or not link.pace.is_stuck()
+
     def _part(self) -> None:
         self._link = None
 
     def _acknowledged(self, _client: paho.Client, _data: Any, _mid: int, code: ReasonCode, _properties: Any) -> None:
         if code.is_failure:
-            self._connection.report(
-                f"the broker does not let us publish under {self._topics.root}: {code}; see its ACL"
-            )
+            cure = "see its ACL" if code.getName() == "Not authorized" else "see its limits"
+            self._connection.report(f"the broker does not let us publish under {self._topics.root}: {code}; {cure}")
 
 
 def _mark(state: AvatarState) -> Mark:
     return (state.state.value, state.session, state.since_ns)
+
+
+def _is_news(state: AvatarState, offset_ns: int, announced: tuple[Mark, int] | None) -> bool:
+    """Whether a stream's state was not said yet, or said before the wall clock stepped."""
+    if announced is None or announced[0] != _mark(state):
+        return True
+    return abs(offset_ns - announced[1]) > CLOCK_STEP_NS
 
 
 def _waits(info: paho.MQTTMessageInfo | None) -> bool:

@@ -82,16 +82,24 @@ class Reader:
 class Mosquitto:
     """One mosquitto on a free loopback port."""
 
-    def __init__(self, folder: Path, lines: Sequence[str] = ("allow_anonymous true",), port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lines: Sequence[str] = ("allow_anonymous true",),
+        port: int = 0,
+        own: Sequence[str] | None = None,
+    ) -> None:
         self.port = port or free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
+        self.log = self._config.with_suffix(".log")
         # Started by root, it would become a user who cannot read the test's folder.
-        own = (f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true")
-        self._config.write_text("\n".join((*own, *lines)) + "\n")
+        before = own or (f"listener {self.port} 127.0.0.1", "user root", "set_tcp_nodelay true")
+        self._config.write_text("\n".join((*before, *lines)) + "\n")
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(["mosquitto", "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(["mosquitto", "-c", str(self._config)], stderr=log)
         assert wait_until(lambda: is_listening(self.port)), "mosquitto did not start"
 
     def pause(self) -> None:
@@ -99,6 +107,10 @@ class Mosquitto:
 
     def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT_S)
 
     def stop(self) -> None:
         self.resume()
