@@ -33,15 +33,15 @@ setup(
     data_files=[(str(SHARE), ["README.md"]), *shared("systemd")],
     install_requires=[
         "numpy>=1.26",
-        "opencv-python-headless>=4.8",
+        "opencv-python-headless>=4.8.1.78",
         "openvino>=2025.0",
         "paho-mqtt>=2.1",
-        "onnx>=1.16",
+        "onnx>=1.21",
         "tflite>=2.10",
         "flatbuffers>=23",
         "amqtt>=0.11.3",
-        "cryptography>=42",
-        "aiohttp>=3.9",
+        "cryptography>=44.0.1",
+        "aiohttp>=3.13.4",
         "rich>=13",
         "soxr>=0.5",
         "tomli>=2; python_version < '3.11'",
@@ -49,7 +49,7 @@ setup(
     extras_require={
         "device": ["pyalsaaudio>=0.11", "systemd-python>=235", "pycuda>=2024.1", "jetson-stats>=4.2"],
         "onnxruntime": ["onnxruntime>=1.20"],
-        "provision": ["asyncssh>=2.14"],
+        "provision": ["asyncssh>=2.14.2"],
         "prometheus": ["prometheus-client>=0.19"],
         "training": ["torch>=2.4", "scipy>=1.11"],
         "test": [
@@ -60,7 +60,7 @@ setup(
             "hypothesis>=6.100",
             "python-osc>=1.8",  # what the bridges say is read by others' receivers, too
             "PyLiveLinkFace>=0.1",
-            "asyncssh>=2.14",
+            "asyncssh>=2.14.2",
             "prometheus-client>=0.19",
             "jinja2>=3",  # evaluates templates as Home Assistant does
             "onnxruntime>=1.20",
