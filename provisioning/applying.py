@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 
 from provisioning import authority, desired
@@ -29,7 +30,7 @@ async def apply(access: Access, site: Site, device: Device, content: Content, sa
             await _install(link, site, content, say)
         await _make(link, found.system, say)
         await _enrol(link, site, found.enrol, say)
-        await _make(link, _with_restart(found, site, device, content), say)
+        await _make(link, _with_restart(found), say)
         if found.deploy:
             await _deploy(link, found.deploy, say)
         if found.deploy or found.facts["keeper"].get("on_trial"):
@@ -105,7 +106,7 @@ async def _enrol(link: Link, site: Site, wanted: list[Identity], say: Say) -> No
         await _make(link, [{"kind": "file", **place, **owner}], say)
 
 
-def _with_restart(found: Finding, site: Site, device: Device, content: Content) -> list[Resource]:
+def _with_restart(found: Finding) -> list[Resource]:
     """Credentials that differ; a broker with a new certificate reads it only when it starts."""
     renewed = any(identity.hosts for identity in found.enrol)
     there = {resource.get("title") for resource in found.credentials}
@@ -125,7 +126,8 @@ async def _await_trial(link: Link, site: Site, say: Say) -> None:
     """Wait until the device has made up its mind; it does so without us, too."""
     limit_s = site.release.window_s + site.release.start_s + _SPARE_S
     say(f"on trial: it must be well for {site.release.window_s} s")
-    for _ in range(int(limit_s / _POLL_S)):
+    until_s = time.monotonic() + limit_s
+    while time.monotonic() < until_s:
         status = json.loads(await keep(link, "status"))
         if not status["on_trial"]:
             if "proved itself" not in status["last"]:

@@ -105,6 +105,10 @@ def _why_impossible(desk: Desk, facts: dict[str, Any]) -> str:
     if (facts["arch"], facts["python"]) != (target["arch"], target["python"]):
         here = f"{facts['arch']} with Python {facts['python']}"
         return f"release {desk.content.version} is for {target['arch']} with Python {target['python']}, this is {here}"
+    keeper, version = facts["keeper"], desk.content.version
+    other = keeper.get("installed", {}).get(version, desk.content.manifest_sha256) != desk.content.manifest_sha256
+    if other and version in (keeper["release"], keeper["previous_release"]):
+        return f"another bundle of release {version} is in use there; give the new one a version of its own"
     lacking = [tool for tool in ("ssh-keygen", "openssl", "systemd-run") if tool not in facts["tools"]]
     return f"it lacks {', '.join(lacking)}" if lacking else ""
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from provisioning.site import Device, Site
 
 Resource = dict[str, Any]
@@ -17,6 +19,7 @@ ETC = "/etc/avatar-appliance"
 STATE = "/var/lib/avatar-appliance"
 OPT = "/opt/avatar-appliance"
 INCOMING = "/var/lib/avatar-provision"
+_CRL_END = "-----END X509 CRL-----\n"
 KEEPER = "/usr/local/lib/avatar-appliance"
 BROKER = "/etc/mosquitto/avatar"
 PACKAGES = f"{OPT}/packages"
@@ -49,7 +52,6 @@ WantedBy=multi-user.target
 _WATCH = """[Unit]
 Description=Avatar appliance: does the new release prove itself
 After=avatar-appliance.service
-ConditionPathExists=/opt/avatar-appliance/state.json
 
 [Service]
 Type=exec
@@ -216,7 +218,18 @@ def broker_resources(content: Content, published: Mapping[str, str]) -> Iterator
         yield {"kind": "file", "path": f"{BROKER}/{name}", "text": text, **owned}
     conf = content.system["mosquitto/avatar.conf"]
     yield file("/etc/mosquitto/conf.d/avatar.conf", conf)
-    yield once("restart the broker", [conf, acl, *published.values()], ["systemctl", "restart", "mosquitto.service"])
+    # a list of the revoked is made anew with each enrolment; only another one is worth a restart
+    texts = [conf, acl, published["ca.pem"], published["passwords"], *sorted(revoked(published["crl.pem"]))]
+    yield once("restart the broker", texts, ["systemctl", "restart", "mosquitto.service"])
+
+
+def revoked(lists: str) -> set[str]:
+    """Who may not come in any more: each authority, and the serial numbers that it took back."""
+    parts = [part + _CRL_END for part in lists.split(_CRL_END)[:-1]]
+    read = [x509.load_pem_x509_crl(part.encode()) for part in parts]
+    return {f"{one.issuer.rfc4514_string()} {entry.serial_number:x}" for one in read for entry in one} | {
+        one.issuer.rfc4514_string() for one in read
+    }
 
 
 def deployment(site: Site, device: Device, content: Content) -> Table:

@@ -41,7 +41,7 @@ def prove(site: Site, device: Device, status: Table, active: str) -> Iterator[Pr
     took_s = time.monotonic() - began_s
     yield Proof("frame", frame is not None, f"after {took_s:.1f} s" if frame else f"none within {_FRAME_S:.0f} s")
     health = _heard(operator, f"{root}/health", _FRAME_S)
-    yield Proof("health", health is not None, _summary(health))
+    yield _health(health)
     yield _plain(operator)
     yield _nameless(operator)
     yield _mute(_identity(site, Role.RENDERER, "provision-check"), operator, root)
@@ -54,12 +54,15 @@ def _release(status: Table) -> Proof:
     return Proof("release", proved, f"{status['release']}: {status['last']}")
 
 
-def _summary(payload: bytes | None) -> str:
+def _health(payload: bytes | None) -> Proof:
     if payload is None:
-        return "none was heard"
+        return Proof("health", False, "none was heard")
     health = json.loads(payload)
+    sources = {**(health.get("cameras") or {}), **(health.get("microphones") or {})}
+    broken = [f"{name}: {source['error']}" for name, source in sources.items() if source.get("error")]
     latency_ms = (health.get("stages") or {}).get("total", {}).get("p99_ms", 0.0)
-    return f"{health.get('fps')} frames a second, p99 {latency_ms} ms, {health.get('rss_mb')} MB"
+    text = f"{health.get('fps')} frames a second, p99 {latency_ms} ms, {health.get('rss_mb')} MB"
+    return Proof("health", not broken, "; ".join([text, *broken]))
 
 
 def _heard(broker: Table, topic: str, limit_s: float) -> bytes | None:

@@ -33,9 +33,7 @@ def _act(arguments: argparse.Namespace, keeper: Keeper) -> None:
     if arguments.action == "status":
         print(json.dumps(keeper.status()))
     elif arguments.action == "watch":
-        active = keeper.state().active
-        if active:
-            watch(keeper, Listener(keeper.deployment(active)["broker"]).health)
+        watch(keeper, lambda broker: Listener(broker).health)
     else:
         with keeper.alone():
             if arguments.action == "install":

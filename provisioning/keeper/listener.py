@@ -94,7 +94,9 @@ class Listener:
         try:
             link = _secured(plain, broker) if broker.get("ca_file") else plain
             link.sendall(
-                _connect(f"keeper-{os.getpid()}", _read(broker, "username_file"), _read(broker, "password_file"))
+                _connect(
+                    f"keeper-{os.urandom(4).hex()}", _read(broker, "username_file"), _read(broker, "password_file")
+                )
             )
             kind, body = _packet(link)
             if kind != CONNACK or body[1]:

@@ -129,6 +129,8 @@ class Keeper:
             old = before.previous
         number = max([before.active, before.previous, *self._numbers()], default=0) + 1
         self.disk.write(self.home / f"deployments/{number}.json", json.dumps(deployment), 0o600)
+        # it waits for our lock: were we killed from here on, it mends what we left
+        self.run(["systemctl", "restart", "--no-block", WATCH])
         self._put(State(number, old, settled=False, boots=0, last=f"deployment {number} is on trial"))
         self._stop()
         self.settle()
@@ -162,13 +164,18 @@ class Keeper:
         return [self.root / path.lstrip("/") for path in sorted(others - kept)]
 
     def start(self) -> None:
-        """Start the active deployment, and where it is on trial what watches it."""
+        """Start the active deployment."""
         self.run(["systemctl", "reset-failed", SERVICE])
         # its networks first: the last release's are "done" for systemd
         self.run(["systemctl", "restart", "--no-block", "avatar-engines.service"])
         self.run(["systemctl", "restart", "--no-block", SERVICE])
-        if self.state().on_trial:
-            self.run(["systemctl", "restart", "--no-block", WATCH])
+
+    def mend(self) -> None:
+        """Finish what a keeper that was killed left behind, on a device that runs."""
+        if not self.state().settled:
+            self._stop()
+            self.settle()
+            self.start()
 
     def guard(self) -> None:
         """At boot, before the appliance starts: finish what was cut; go back where the trial boots again.
@@ -230,7 +237,7 @@ class Keeper:
         """The state in words a laptop can read."""
         state = self.state()
         if not state.active:
-            return {**asdict(state), "release": "", "installed": self.installed()}
+            return {**asdict(state), "release": "", "previous_release": "", "installed": self.installed()}
         deployment = self.deployment(state.active)
         previous = str(self.deployment(state.previous)["release"]) if state.previous else ""
         more = {"release": deployment["release"], "previous_release": previous, "installed": self.installed()}

@@ -10,6 +10,9 @@ from .releases import SERVICE, Keeper, Run
 SICK_S = 10.0  # a well appliance may be unwell this long
 _STEP_S = 1.0
 
+ReadHealth = Callable[[float], dict[str, Any]]
+"""The next health within so many seconds; empty where none came."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -44,7 +47,7 @@ class Trial:
         if look.failed:
             return "the service failed"
         if look.restarts > 0:
-            return f"the appliance ended by itself {look.restarts} times"
+            return f"the appliance ended by itself, restarts: {look.restarts}"
         unwell = why_unwell(look, self.limits)
         if not unwell:
             self.well_since_s = now_s if self.well_since_s is None else self.well_since_s
@@ -76,12 +79,16 @@ def why_unwell(look: Look, limits: Limits) -> str:
     return ""
 
 
-def watch(keeper: Keeper, read_health: Callable[[float], dict[str, Any]]) -> None:
-    """See a trial to its end."""
-    state = keeper.state()
+def watch(keeper: Keeper, listen: Callable[[dict[str, Any]], ReadHealth]) -> None:
+    """See a trial to its end; ``listen`` makes what reads the health from the deployment's broker."""
+    with keeper.alone():  # who deploys has done so
+        keeper.mend()
+        state = keeper.state()
     if not state.on_trial:
         return
-    trial = Trial(Limits(**keeper.deployment(state.active)["limits"]))
+    deployment = keeper.deployment(state.active)
+    read_health = listen(deployment["broker"])
+    trial = Trial(Limits(**deployment["limits"]))
     began_s = time.monotonic()
     while True:
         health = read_health(2 * _STEP_S)

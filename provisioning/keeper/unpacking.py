@@ -123,7 +123,7 @@ def _copy(source: IO[bytes], target: Path) -> str:
 def _refuse_to_replace(keeper: Keeper, version: str) -> None:
     """A release that runs, or is the way back, is never changed under its own feet."""
     status = keeper.status()
-    if version in keeper.installed() and version in (status["release"], status.get("previous_release")):
+    if version in keeper.installed() and version in (status["release"], status["previous_release"]):
         raise KeeperError(f"another bundle of release {version} is in use here; give the new one a version of its own")
 
 
