@@ -17,7 +17,7 @@ QUIET_NS = 100_000_000
 STALL_NS = 1_900_000_000  # so that it is noticed within 2 s
 FIRST_PICTURE_NS = 8_000_000_000  # opening takes longer: a network camera waits for its next key picture
 SETTLED_NS = 10_000_000_000
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 1.5  # a camera that is back is seen again within 3 s
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 1.0  # a camera that is back is seen again within 3 s
 
 RESTING_NS = 33_000_000
 """So often it is told that while the camera rests: the voice moves the avatar meanwhile."""

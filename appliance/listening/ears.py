@@ -20,7 +20,7 @@ from appliance.values import Event, Plan, Sound, Voice
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.5
-_LAST_RETRY_S = 1.5  # a device that is back is heard again within 3 s
+_LAST_RETRY_S = 1.0  # a device that is back is heard again within 3 s
 _STEADY_BLOCKS = 100  # after a second of sound the next failure is a new one
 _QUIET_S = 0.1  # between the values of a microphone that is away
 _TOGETHER = 2  # blocks: who wakes up half as often pays half as often for cold caches

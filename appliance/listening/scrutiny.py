@@ -8,11 +8,11 @@ from appliance.listening.blocks import BLOCK_NS
 from appliance.values import Float32
 
 DEAD_NS = 5_000_000_000  # gates and mute switches of good microphones make pauses of zeros, too
-CLIPPED_NS = 2_000_000_000
+CLIPPED_NS = 1_000_000_000
 RATE_NS, RATES = 1_400_000_000, 3  # so many judgements of a kind in a row: a busy machine is late, then early
-OVERRUNS, OVERRUNS_NS = 3, 3_000_000_000
+OVERRUNS, OVERRUNS_NS = 3, 2_000_000_000
 
-_FULL, _CLIPPED_SHARE = 0.99, 0.01
+_FULL, _CLIPPED_SHARE = 0.99, 0.05
 _RATE_SLACK = 0.05  # 44.1 for 48 kHz is 8 percent
 
 DEAD = "dead: it gives nothing but zeros; look at its switch, and at its level with: alsamixer"
