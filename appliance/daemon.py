@@ -10,6 +10,7 @@ from types import FrameType
 import cv2
 
 from appliance.avatar.compose import Avatar
+from appliance.avatar.orders import Orders
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ConfigError
 from appliance.face.detector import Detector
@@ -28,6 +29,7 @@ from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.listening.viseme_network import VisemeNetwork
 from appliance.loop import Nobody, run
+from appliance.obeying import obey
 from appliance.publish.meters import FrameMeters
 from appliance.publish.mqtt import AvatarPublisher
 from appliance.publish.outlet import Outlet
@@ -51,10 +53,11 @@ VOICE_NS = 20_000_000
 """From one frame of a microphone without a camera to the next."""
 
 
-def serve(settings: Settings, recording: Recording | None = None) -> None:
+def serve(settings: Settings, recording: Recording | None = None, reread: Callable[[], object] | None = None) -> None:
     """Run the appliance until its cameras end, or without any its microphones, or SIGTERM or SIGINT comes.
 
-    With a ``recording``, everything seen, heard and sent is also written to its folder.
+    With a ``recording``, everything seen, heard and sent is also written to its folder. ``reread`` reads the settings
+    again, for the command ``reload``; it fails where they are wrong.
     """
     if not settings.camera and not settings.microphone:
         raise ConfigError("at least one [[camera]] or [[microphone]] must be set, got none")
@@ -79,7 +82,9 @@ def serve(settings: Settings, recording: Recording | None = None) -> None:
         tracker = _face_stage(settings, plan.get()) if settings.camera else Nobody()
         for event in fallbacks(settings):
             publisher.event(event)
-        avatar = Avatar(settings.avatar, settings.camera)
+        orders: Orders = Latest(())
+        avatar = Avatar(settings.avatar, settings.camera, orders)
+        publisher.obey(obey(settings, orders, publisher.event, cameras.stop, reread, started_ns))
         tell = (outlet.first_frame_s, avatar.lags_ms)
         telemetry = Telemetry(watch, publisher, meters, cameras, ears, *tell, started_ns)
         telemetry.start()

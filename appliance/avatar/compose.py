@@ -12,10 +12,12 @@ from appliance.avatar.fusion import Bond, anew, fuse, liveliest
 from appliance.avatar.liveliness import enliven, excess
 from appliance.avatar.mood import Mood, feel, read_mood
 from appliance.avatar.neutral import Neutral
+from appliance.avatar.orders import Orders, since
 from appliance.avatar.sight import Sight, may_speak
 from appliance.avatar.smoothing import Smoothed
 from appliance.face import bones
 from appliance.face.gaze import eye_look
+from appliance.latest import Latest
 from appliance.values import AvatarState, Expression, Face, Float32, Gaze, HeadPose, Stages, TrackingState, Voice
 
 # One vector for everything that moves: 52 weights, rotation, position, gaze of both eyes, each
@@ -61,14 +63,19 @@ class Memory:
 class Avatar:
     """Every avatar of the device: one memory a stream and slot."""
 
-    def __init__(self, options: settings.Avatar, cameras: Sequence[settings.Camera]) -> None:
+    def __init__(
+        self, options: settings.Avatar, cameras: Sequence[settings.Camera], orders: Orders | None = None
+    ) -> None:
         self._options = options
+        self._orders = orders or Latest(())
+        self._obeyed = 0  # the number of the last order that was carried out
         self._microphones = {camera.name: camera.microphone for camera in cameras}
         self._memories: dict[tuple[str, int], Memory] = {}
         self._alone: dict[str, tuple[int, int]] = {}  # microphones without a camera: since when, and their latest
 
     def compose(self, faces: Sequence[Face], voices: Mapping[str, Voice]) -> list[AvatarState]:
         """One state for every slot; and one for every microphone that belongs to no camera and has news."""
+        self._obey()
         speakers = self._speakers(faces)
         states = [
             self._step(face, voices.get(self._microphones.get(face.camera, "")), (face.camera, face.slot) in speakers)
@@ -105,9 +112,16 @@ class Avatar:
                 lags_ms.setdefault(microphone, round(memory.bond.delay_s * 1e3, 1))
         return lags_ms
 
-    def forget_neutral(self) -> None:
-        """Learn every visitor's resting face anew."""
-        self._memories = {key: replace(memory, neutral=None) for key, memory in self._memories.items()}
+    def _obey(self) -> None:
+        """Forget what operators say is to be learnt anew."""
+        for order in since(self._orders.get(), self._obeyed):
+            self._obeyed = order.number
+            for (stream, slot), memory in self._memories.items():
+                if order.concerns(stream, slot):
+                    forgotten = replace(memory, neutral=None)
+                    if order.name == "recalibrate":
+                        forgotten = replace(forgotten, smoothed=None, mood=None, bond=Bond())
+                    self._memories[stream, slot] = forgotten
 
     def _step(self, face: Face, voice: Voice | None, speaks: bool) -> AvatarState:
         key = (face.camera, face.slot)

@@ -3,7 +3,7 @@
 import argparse
 
 from appliance.daemon import serve
-from appliance.settings import Settings
+from appliance.settings import DEFAULT_PATH, Settings, load
 
 SETTINGS = "device"
 EXAMPLE = """
@@ -18,5 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Serve until the cameras end or a signal comes."""
-    serve(settings)
+    path = arguments.config or DEFAULT_PATH
+    serve(settings, reread=lambda: load(path, arguments.overrides))
     return 0

@@ -286,7 +286,7 @@ def subscriber(broker: Broker, name: str, topics: Sequence[str], hear: Callable[
     return Connection(broker, f"{name}-{secrets.token_hex(4)}", subscribe)
 
 
-def properties_of(packet_type: int, **values: int) -> Properties:
+def properties_of(packet_type: int, **values: int | bytes) -> Properties:
     """Return MQTT 5 properties, named as the standard names them, without spaces."""
     properties = Properties(packet_type)  # type: ignore[no-untyped-call]  # paho leaves it without types
     for name, value in values.items():

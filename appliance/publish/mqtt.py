@@ -12,9 +12,11 @@ import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from appliance import journal
-from appliance.publish import packed, wire
+from appliance.publish import packed, reply, wire
+from appliance.publish.commands import Commands
 from appliance.publish.connection import Connection, Will, properties_of
 from appliance.publish.pace import Pace
 from appliance.settings import Broker, Device
@@ -23,6 +25,7 @@ from appliance.values import AvatarState, Event
 log = logging.getLogger(__name__)
 
 FRAME_EXPIRY_S = 1
+NONE_RETAINED = 2  # of MQTT 5: a command that somebody retained is not for us
 KEPT_EVENTS = 16
 UNANSWERED_EVENTS = 8
 CLOCK_STEP_NS = 500_000_000
@@ -72,6 +75,7 @@ class AvatarPublisher:
     ``info``  retained, QoS 1, at every connection, after ``availability`` and before the last state of every stream.
     ``health``  retained, QoS 1; dropped while the last one is unanswered or the connection is away.
     ``event``  QoS 1; the newest 16 wait for a connection.
+    ``resp/<name>``  QoS 1: the answer to ``cmd/<name>``, once ``obey`` said who carries commands out.
 
     ``send`` never blocks and belongs to one thread; ``event``, ``health`` and ``status`` may be called from any.
     """
@@ -82,6 +86,7 @@ class AvatarPublisher:
         self._info = wire.encode_info(info)
         self._packs = broker.frame_bin
         self._link: _Link | None = None
+        self._commands: Commands | None = None
         self._last: dict[Stream, AvatarState] = {}
         self._events: deque[bytes] = deque(maxlen=KEPT_EVENTS)
         self._event_turn = threading.Lock()
@@ -115,6 +120,13 @@ class AvatarPublisher:
                 return True
         self._dropped += 1
         return False
+
+    def obey(self, commands: Commands) -> None:
+        """Hear commands from now on, and answer them."""
+        self._commands = commands
+        link = self._link
+        if link is not None:
+            self._listen(link.client)
 
     def event(self, event: Event) -> None:
         """Log and publish something that happened; it waits for a connection, with the newest few others."""
@@ -189,12 +201,39 @@ class AvatarPublisher:
         link = _Link(client, _expiry(client))
         client.on_unsubscribe = lambda *_: link.pace.hear()
         client.on_publish = self._acknowledged
+        client.on_message = self._hear
         client.publish(self._topics.availability, wire.ONLINE, 1, True)
         client.publish(self._topics.info, self._info, 1, True)
         for state in list(self._last.values()):
             self._announce(link, state, _utc_offset_ns())
         self._publish_events(link)
         self._link = link
+        if self._commands is not None:
+            self._listen(client)
+
+    def _listen(self, client: paho.Client) -> None:
+        topic = f"{self._topics.commands}+"
+        if client.protocol == paho.MQTTv5:
+            client.subscribe(topic, options=SubscribeOptions(qos=1, retainHandling=NONE_RETAINED))
+        else:
+            client.subscribe(topic, 1)
+
+    def _hear(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        """Answer a command, on the topic and with the correlation data that it asks for."""
+        if self._commands is None or not message.topic.startswith(self._topics.commands):
+            return
+        name = message.topic.removeprefix(self._topics.commands)
+        place = reply.place(message, self._topics.answers + name, self._topics.answers)
+        answer = self._commands.answer(name, bytes(message.payload), place.refusal)
+        if answer is None:
+            return
+        answers = (
+            None if place.correlation is None else properties_of(PacketTypes.PUBLISH, CorrelationData=place.correlation)
+        )
+        client.publish(place.topic, answer.payload, 1, False, answers)
+        log.info("command %s: %s", name, answer.payload.decode())
+        if answer.then is not None:
+            answer.then()
 
     def _is_well(self) -> bool:
         link = self._link

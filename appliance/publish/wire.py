@@ -78,6 +78,16 @@ class Topics:
         """QoS 1: what happened."""
         return f"{self.root}/event"
 
+    @property
+    def commands(self) -> str:
+        """What every command's topic begins with."""
+        return f"{self.root}/cmd/"
+
+    @property
+    def answers(self) -> str:
+        """What every answer's topic begins with."""
+        return f"{self.root}/resp/"
+
     def state(self, stream: str, slot: int) -> str:
         """Retained, QoS 1, on change: what is known about one person."""
         return f"{self.root}/{stream}/{slot}/state"
@@ -179,6 +189,11 @@ def encode_health(health: Mapping[str, object]) -> bytes:
 def encode_event(event: Event, utc_ns: int) -> bytes:
     """Return the payload of ``event``, which happened at ``utc_ns``; a number that is not finite becomes null."""
     return _json({"event": event.name, "utc_ns": utc_ns, **_finite_or_null(event.details)})
+
+
+def encode_answer(status: str, data: Mapping[str, object], error: str | None, transaction: str | None) -> bytes:
+    """Return the payload of ``resp/<name>``; ``status`` is done, failed or refused."""
+    return _json({"status": status, "data": _finite_or_null(data), "error": error, "transaction": transaction})
 
 
 def is_finite(state: AvatarState) -> bool:
