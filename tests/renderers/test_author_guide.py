@@ -58,9 +58,11 @@ def playing(port: int) -> Iterator[AvatarPublisher]:
 
         thread = threading.Thread(target=play)
         thread.start()
-        yield made
-        ended.set()
-        thread.join()
+        try:
+            yield made
+        finally:
+            ended.set()
+            thread.join()
 
 
 def jaw_open() -> float:
@@ -121,14 +123,16 @@ def test_the_page_reconnects_by_itself(tmp_path: Path, browser: Browser) -> None
     broker = Mosquitto(tmp_path, lines)
     path = tmp_path / "avatar.html"
     path.write_text(program("browser"))
-    with playing(broker.port):
-        browser.call("Page.navigate", url=f"{path.as_uri()}?broker=ws://127.0.0.1:{web}")
-        browser.wait("newest !== null")
+    try:
+        with playing(broker.port):
+            browser.call("Page.navigate", url=f"{path.as_uri()}?broker=ws://127.0.0.1:{web}")
+            browser.wait("newest !== null")
+            broker.stop()
+            browser.evaluate("newest = null")
+            broker.start()
+            browser.wait("newest !== null")
+    finally:
         broker.stop()
-        browser.evaluate("newest = null")
-        broker.start()
-        browser.wait("newest !== null")
-    broker.stop()
 
 
 def test_a_packed_frame_is_unpacked_in_a_browser_as_it_is_printed(browser: Browser) -> None:
