@@ -126,7 +126,7 @@ def test_the_page_reconnects_by_itself(tmp_path: Path, browser: Browser) -> None
     try:
         with playing(broker.port):
             browser.call("Page.navigate", url=f"{path.as_uri()}?broker=ws://127.0.0.1:{web}")
-            browser.wait("newest !== null")
+            browser.wait("typeof newest !== 'undefined' && newest !== null")  # the page before may still be there
             broker.stop()
             browser.evaluate("newest = null")
             broker.start()
