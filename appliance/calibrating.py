@@ -149,12 +149,13 @@ class _Watching:
         ]
 
     def _watched(self, name: str, stream: str, worth: Worth, calls: int) -> Runner:
-        runner = open_runner(network(name, self._settings.storage.models).onnx)
+        one = network(name, self._settings.storage.models)
+        runner = open_runner(one.onnx)
         if not wants_ranges(name):
             return runner
         keeper = Keeper(self._plan, self._began_ns, time.monotonic_ns, worth, calls)
         self._keepers.append(keeper)
-        self.collection.add(name, stream, keeper)
+        self.collection.add(one.name, stream, keeper)
         return keeper.watch(runner)
 
     def elapsed_s(self) -> float:

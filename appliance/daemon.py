@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import cv2
@@ -14,7 +15,7 @@ from appliance.avatar.orders import Orders
 from appliance.capture.supervisor import Cameras
 from appliance.errors import ConfigError
 from appliance.face.detector import Detector
-from appliance.face.expression_network import OWN_MODEL, NetworkExpressionReader, own_network
+from appliance.face.expression_network import OWN_MODEL, NetworkExpressionReader, brought_network, own_network
 from appliance.face.landmarks import LandmarkReader
 from appliance.face.stage import FaceStage
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
@@ -41,6 +42,7 @@ from appliance.watchdog import Watchdog
 from calibration.folder import CalibrationFolder
 from engines.errors import EngineError
 from engines.fetch import ensure
+from engines.networks import network
 from engines.own import is_own_model, own_model
 from engines.runners import Returning, Runner
 
@@ -113,12 +115,18 @@ def build_tracker(settings: Settings, load: Load = opened) -> Tracker:
     detector = Detector(load(settings, "face_detector"))
     if settings.engines.face == "task":
         landmarks = LandmarkReader(load(settings, LANDMARK_MODEL), LANDMARK_MODEL)
-        expressions = NetworkExpressionReader(load(settings, BLENDSHAPE_MODEL), TASK)
     else:
         landmarks = LandmarkReader(load(settings, "face_landmarks"))
-        network = own_network(own_model(OWN_MODEL).inputs)
-        expressions = NetworkExpressionReader(load(settings, OWN_MODEL), network)
-    return Tracker(settings.camera, detector, landmarks, expressions)
+    return Tracker(settings.camera, detector, landmarks, _expressions(settings, load))
+
+
+def _expressions(settings: Settings, load: Load) -> NetworkExpressionReader:
+    if brought := settings.engines.expression:
+        inputs = network(brought, settings.storage.models).inputs
+        return NetworkExpressionReader(load(settings, brought), brought_network(Path(brought), inputs))
+    if settings.engines.face == "task":
+        return NetworkExpressionReader(load(settings, BLENDSHAPE_MODEL), TASK)
+    return NetworkExpressionReader(load(settings, OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
 
 
 def _face_stage(settings: Settings, plan: Plan) -> FaceStage:

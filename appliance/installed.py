@@ -1,6 +1,7 @@
 """Which networks these settings need, and what runs each."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from appliance.face.expression_network import OWN_MODEL
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL
@@ -8,27 +9,30 @@ from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.settings import Settings
 from appliance.values import Event
 from engines.keys import Wanted
-from engines.networks import network
+from engines.networks import Network, network
 from engines.opening import InUse, in_use, open_network
 from engines.own import is_own_model
 from engines.runners import Runner
 
 _LARGEST_BATCH = 8
+_TASK = ("face_detector", LANDMARK_MODEL)
 
 
 def networks(settings: Settings) -> tuple[str, ...]:
     """The third-party networks that these settings need: to be fetched."""
     if not settings.camera:
         return ()
-    if settings.engines.face == "task":
-        return ("face_detector", LANDMARK_MODEL, BLENDSHAPE_MODEL)
-    return ("face_detector", "face_landmarks")
+    if settings.engines.face == "own":
+        return ("face_detector", "face_landmarks")
+    return _TASK if settings.engines.expression else (*_TASK, BLENDSHAPE_MODEL)
 
 
 def every_network(settings: Settings) -> tuple[str, ...]:
     """Every network that these settings need, ours included."""
     names = networks(settings)
-    if settings.camera and settings.engines.face == "own":
+    if settings.camera and settings.engines.expression:
+        names += (settings.engines.expression,)
+    elif settings.camera and settings.engines.face == "own":
         names += (OWN_MODEL,)
     if settings.microphone and is_own_model(VISEME_MODEL):
         names += (VISEME_MODEL,)
@@ -50,6 +54,12 @@ def wanted_engines(settings: Settings) -> Wanted:
 def opened(settings: Settings, name: str) -> Runner:
     """Load one network; it must have been fetched, and on a GPU its engine been built."""
     return open_network(network(name, settings.storage.models), settings.engines.runner, wanted_engines(settings))
+
+
+def network_named(settings: Settings, name: str) -> Network:
+    """Find a network by the name it has; one that its owner brought is named in the settings by its manifest."""
+    path = settings.engines.expression
+    return network(path if path and Path(path).parent.name == name else name, settings.storage.models)
 
 
 def running(settings: Settings) -> Iterator[tuple[str, InUse]]:

@@ -94,6 +94,7 @@ class Engines:
     precision: str = _one_of("int8", "fp16", "fp32")
     optimisation_level: int = _between(0, 5, 3)  # how long TensorRT looks for faster kernels when it builds
     face: str = _one_of("own", "task")  # whose networks read faces: ours, or those of a task file its owner brought
+    expression: str = _matching(r"(.+\.toml)?", "the path of a model.toml, or empty", "")  # a network of the owner's
 
 
 @dataclass(frozen=True, slots=True)

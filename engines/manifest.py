@@ -205,6 +205,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return {key: _value(float, number, f"{where}.{key}") for key, number in value.items()}
     if hint == tuple[str, ...] and isinstance(value, list) and all(type(entry) is str for entry in value):
         return tuple(value)
+    if hint == tuple[float, ...] and isinstance(value, list) and all(type(entry) in (int, float) for entry in value):
+        return tuple(map(float, value))
     if hint in (str, int, float) and type(value) is hint:
         return value
     raise EngineError(f"{where} must be {getattr(hint, '__name__', hint)}, got {value!r}")

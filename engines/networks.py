@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from engines import manifest
+from engines.brought import WEIGHTS, brought_model, is_brought, put_into_form
 from engines.errors import EngineError
 from engines.fetch import file_sha256, model_path
 from engines.manifest import MODELS, Shape
 from engines.own import OwnModel, is_own_model, own_model, own_model_path
+
+_TOLERANCE = 0.02
+"""What each weight of a network that somebody brought may be off on average, where its manifest does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,23 @@ class Network:
     inputs: Mapping[str, Shape]  # batch first, the batch named
     tolerance: Mapping[str, float]  # per output; empty where nothing says: then a share of the output's own spread
     keep_fp16: tuple[str, ...] = ()  # what stays in 16 bits where the rest is in eight
-    eight_bits: bool = True  # False where a manifest says that eight bits do not do
+    method: str = ""  # how its manifest wants ranges chosen; empty where it does not say
+
+    @property
+    def eight_bits(self) -> bool:
+        """Whether eight bits do for it at all."""
+        return self.method != manifest.NO_EIGHT_BITS
 
 
 def network(name: str, models: Path) -> Network:
-    """Find a network by name, or by the path of an ONNX file; ``models`` is the folder of fetched ones."""
+    """Find a network by name, by the path of an ONNX file, or by that of a manifest that somebody wrote for theirs.
+
+    ``models`` is the folder of fetched ones.
+    """
     if name.endswith(".onnx"):
         return brought(Path(name))
+    if is_brought(name):
+        return _for_a_stage(Path(name), models)
     if is_own_model(name):
         own = own_model(name)
         return _network(own, own_model_path(name), own.sha256, MODELS / name / "own_model.toml")
@@ -50,8 +64,18 @@ def _network(entry: OwnModel | manifest.Model | manifest.TaskModel, onnx: Path, 
         inputs=entry.inputs,
         tolerance=entry.tolerance,
         keep_fp16=entry.keep_fp16.nodes if entry.keep_fp16 else (),
-        eight_bits=entry.calibration is None or entry.calibration.method != manifest.NO_EIGHT_BITS,
+        method=entry.calibration.method if entry.calibration else "",
     )
+
+
+def _for_a_stage(path: Path, models: Path) -> Network:
+    """A network that somebody brings for a stage, put into its form."""
+    entry = brought_model(path)
+    onnx, sha256, inputs = put_into_form(path, models)
+    kept = entry.keep_fp16.nodes if entry.keep_fp16 else ()
+    method = entry.calibration.method if entry.calibration else ""
+    tolerance = entry.tolerance or {WEIGHTS: _TOLERANCE}
+    return Network(entry.name, onnx, sha256, file_sha256(path), inputs, tolerance, kept, method)
 
 
 def brought(path: Path) -> Network:

@@ -33,6 +33,13 @@ def models(settings: Settings) -> Iterator[Finding]:
         else:
             text = f"{name} is absent or damaged in {settings.storage.models}"
             yield Finding("model", Verdict.WEAK, text, "appliance models fetch (the daemon does it at its start)")
+    if brought := settings.engines.expression:
+        try:
+            name = network(brought, settings.storage.models).name
+        except ACTIONABLE as error:
+            yield Finding("model", Verdict.STOP, str(error), "correct the manifest that engines.expression names")
+        else:
+            yield Finding("model", Verdict.FINE, f"{name} reads expressions, as {brought} says")
 
 
 def engines(settings: Settings) -> Iterator[Finding]:

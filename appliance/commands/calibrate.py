@@ -19,15 +19,16 @@ from rich.table import Table
 
 from appliance.calibrating import NAMES, Filmed, Limits, film
 from appliance.errors import ApplianceError
+from appliance.installed import network_named
 from appliance.progress import Progress
 from appliance.settings import Settings
 from calibration.activations import in_eight_bits, in_float, ranges_of, spreads
 from calibration.folder import DAYS, RECORD_COMMAND, CalibrationFolder
-from calibration.methods import method_of
+from calibration.methods import DEFAULT_METHOD
 from calibration.report import Report, compare, report
 from calibration.walking import calls
 from engines.keys import find_ranges, passed_over
-from engines.networks import Network, network
+from engines.networks import Network
 from engines.ranges import METHODS, Ranges, write_ranges
 
 EXAMPLE = """
@@ -131,7 +132,7 @@ def _ranges(arguments: argparse.Namespace, settings: Settings, folder: Calibrati
     """Write ranges and held-out inputs of every network that was filmed."""
     written = []
     for each in _networks(arguments, settings, folder):
-        ranges = _computed(each, folder, arguments.method or method_of(each.name))
+        ranges = _computed(each, folder, arguments.method or each.method or DEFAULT_METHOD)
         path = folder.ranges_path(each.name)
         _write(ranges, folder, each.name)
         if shown := calls(in_float(each), folder.blocks(each.name, held_out=True), _VERIFIED_ON):
@@ -177,7 +178,7 @@ def _report(arguments: argparse.Namespace, settings: Settings, folder: Calibrati
         if why := passed_over(each, settings.storage.calibration):
             print(f"{each.name}: {why}", file=sys.stderr)
         if arguments.method or ranges is None:
-            ranges = _computed(each, folder, arguments.method or method_of(each.name))
+            ranges = _computed(each, folder, arguments.method or each.method or DEFAULT_METHOD)
         reports.append(_compared(each, ranges, folder))
     if not reports:
         raise ApplianceError(f"no samples were held back to compare on; film for longer: {RECORD_COMMAND}")
@@ -207,7 +208,7 @@ def _networks(arguments: argparse.Namespace, settings: Settings, folder: Calibra
     for name in arguments.model or ():
         if name not in filmed:
             raise ApplianceError(f"--model must be a network that was filmed: {', '.join(filmed)}; got {name!r}")
-    return [network(name, settings.storage.models) for name in arguments.model or filmed]
+    return [network_named(settings, name) for name in arguments.model or filmed]
 
 
 def _print(one: Report) -> None:

@@ -28,6 +28,7 @@ from appliance.installed import every_network, networks, wanted_engines
 from appliance.progress import Progress
 from appliance.settings import Settings
 from engines import manifest
+from engines.brought import is_brought
 from engines.fetch import ensure, is_ready
 from engines.keys import choose_engine, keys_in_use
 from engines.networks import Network, network
@@ -231,7 +232,11 @@ def _prune(settings: Settings) -> int:
     wanted = wanted_engines(settings)
     board, store = this_board(), Store(wanted.engines)
     models = settings.storage.models
-    names = [name for name in every_network(settings) or _every_one() if is_own_model(name) or is_ready(models, name)]
+    names = [
+        name
+        for name in every_network(settings) or _every_one()
+        if is_own_model(name) or is_brought(name) or is_ready(models, name)
+    ]
     networks = [network(name, models) for name in names]
     keys = [key for one in networks for key in keys_in_use(one, wanted, board, store)]
     with store.locked(_say):

@@ -3,8 +3,9 @@
 Head pose and gaze, and the shapes that a network does not know, stay those of the geometric reader.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from appliance.avatar.channels import BLENDSHAPES
 from appliance.face import canonical as face
 from appliance.face.expression import ExpressionReader
 from appliance.values import Expression, Float32, Image
-from engines.manifest import Preprocessing
+from engines.brought import PICTURE, brought_model
+from engines.manifest import Preprocessing, Shape
 from engines.preprocess import Matrix, sample
 from engines.runners import Runner, Tensors
 from engines.squares import SquareReader
@@ -41,16 +43,30 @@ UNTAUGHT = (
 
 
 @dataclass(frozen=True, slots=True)
+class Square:
+    """The upright square picture of a face that a network sees."""
+
+    preprocessing: Preprocessing
+    eyes: float = PICTURE_EYES  # its side, in distances of the outer corners of the eyes
+    below: float = PICTURE_BELOW  # how far it hangs under them, in the same
+
+    def matrix(self, points_px: Float32) -> Matrix:
+        """Map pixel positions of one face's square to those of the whole picture; 2 x 3."""
+        return _square_matrix(points_px, self.preprocessing.size_px, self.eyes, self.below)
+
+
+@dataclass(frozen=True, slots=True)
 class ExpressionNetwork:
     """How one network is spoken to."""
 
-    given: str  # the name of the input that takes points
+    given: str  # the name of the input that takes points; empty where there is none
     points: int  # how many
     seen: Callable[[Float32], Float32]  # 478 x 3 points of one face in picture pixels to points x 2
     picture: str | None  # the name of the input that takes the face's square picture, where there is one
     columns: npt.NDArray[np.intp]  # of its output: those that are weights we take
     targets: npt.NDArray[np.intp]  # which of the 52 each of them is
     reach: Float32  # what brings each to ARKit's scale
+    square: Square = Square(PREPROCESSING)  # what that picture shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,8 @@ class NetworkExpressionReader:
         self._runner = runner
         self._network = network
         self._geometry = ExpressionReader()
-        self._squares = SquareReader(runner, network.picture, PREPROCESSING) if network.picture else None
+        preprocessing = network.square.preprocessing
+        self._squares = SquareReader(runner, network.picture, preprocessing) if network.picture else None
         self._points = np.zeros((1, network.points, 2), np.float32)
 
     def read_all(self, looks: Sequence[Look]) -> list[Expression | None]:
@@ -85,12 +102,14 @@ class NetworkExpressionReader:
         """Show the network each face; what it is given lies in a buffer that grows to the most faces seen at once."""
         if len(looks) > len(self._points):
             self._points = np.zeros((len(looks), *self._points.shape[1:]), np.float32)
-        given = {self._network.given: self._points[: len(looks)]}
-        for look, points in zip(looks, self._points, strict=False):
-            points[:] = self._network.seen(look.points_px)
+        given = {self._network.given: self._points[: len(looks)]} if self._network.given else {}
+        if given:
+            for look, points in zip(looks, self._points, strict=False):
+                points[:] = self._network.seen(look.points_px)
         if self._squares is None:
             return self._runner(given)
-        return self._squares([(look.image, picture_matrix(look.points_px)) for look in looks], given)
+        matrix = self._network.square.matrix
+        return self._squares([(look.image, matrix(look.points_px)) for look in looks], given)
 
     def _join(self, look: Look, weights: Float32) -> Expression | None:
         height_px, width_px = look.image.shape[:2]
@@ -116,9 +135,13 @@ def picture_matrix(points_px: Float32) -> Matrix:
     ``PICTURE_BELOW`` under that of the outer corners of the eyes. Its pixels are points in their middle: the first of
     a row lies half a pixel from the square's edge.
     """
+    return _square_matrix(points_px, PICTURE_PX, PICTURE_EYES, PICTURE_BELOW)
+
+
+def _square_matrix(points_px: Float32, size_px: int, eyes: float, below: float) -> Matrix:
     middle, axes, length = _eyes(points_px.astype(np.float64))
-    step_px = PICTURE_EYES * length / PICTURE_PX
-    first = np.array([-PICTURE_EYES / 2, PICTURE_BELOW - PICTURE_EYES / 2]) * length + step_px / 2
+    step_px = eyes * length / size_px
+    first = np.array([-eyes / 2, below - eyes / 2]) * length + step_px / 2
     return np.column_stack([axes * step_px, middle + axes @ first])
 
 
@@ -155,4 +178,25 @@ def own_network(inputs: Collection[str]) -> ExpressionNetwork:
         columns=known,
         targets=known,
         reach=np.array([_REACH.get(BLENDSHAPES[index], 1.0) for index in known], np.float32),
+    )
+
+
+def brought_network(path: Path, inputs: Mapping[str, Shape]) -> ExpressionNetwork:
+    """How a network is spoken to that somebody brought: a picture in, the weights that its manifest names out.
+
+    Shapes that it does not name stay geometry's.
+    """
+    model = brought_model(path, BLENDSHAPES)
+    columns = [column for column, name in enumerate(model.output.channels) if name]
+    size_px = int(inputs[PICTURE][-1])
+    preprocessing = Preprocessing(size_px, low=0.0, high=1.0, outside=model.input.outside)
+    return ExpressionNetwork(
+        given="",
+        points=0,
+        seen=upright,
+        picture=PICTURE,
+        columns=np.array(columns),
+        targets=np.array([BLENDSHAPES.index(model.output.channels[column]) for column in columns]),
+        reach=np.ones(len(columns), np.float32),
+        square=Square(preprocessing, model.input.side_eyes, model.input.below_eyes),
     )

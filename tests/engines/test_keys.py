@@ -8,7 +8,7 @@ from boards import ORIN, UPDATED
 
 from engines.errors import EngineError
 from engines.keys import NO_RANGES, OLD_RANGES, Wanted, choose_engine, find_held_out, keys_in_use
-from engines.manifest import MODELS
+from engines.manifest import MODELS, NO_EIGHT_BITS
 from engines.networks import Network, network
 from engines.ranges import Ranges, write_ranges
 from engines.store import Store
@@ -43,7 +43,7 @@ def test_int8_without_ranges_is_fp16_and_says_so(wanted: Wanted) -> None:
 
 
 def test_a_network_that_eight_bits_break_is_fp16_without_a_word(calibrated: Wanted) -> None:
-    choice = choose_engine(replace(SMALL, eight_bits=False), calibrated, ORIN, Store(calibrated.engines))
+    choice = choose_engine(replace(SMALL, method=NO_EIGHT_BITS), calibrated, ORIN, Store(calibrated.engines))
 
     assert (choice.key.precision, choice.fallback) == ("fp16", "")
 
