@@ -15,7 +15,11 @@ IDENTIFIER = "avatar-appliance"
 _NAMED = ("camera", "microphone", "stream", "slot", "session", "level", "model")
 """Details of an event that are fields of their own."""
 
-_TROUBLE = ("camera_lost", "microphone_lost", "capture_restarted", "picture_rejected", "engine_fallback", "clock_step")
+_CALM = (
+    *("face_found", "face_lost", "camera_back", "camera_well", "microphone_restarted", "microphone_well"),
+    *("readings_back", "load_restored", "identify"),
+)
+"""Events that nobody need look into; all others are warnings."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ def handler() -> logging.Handler | None:
 def note(event: Event) -> None:
     """Log an event, with its name and what it is about as fields."""
     details = ", ".join(f"{key} {value}" for key, value in event.details.items())
-    level = logging.WARNING if event.name in _TROUBLE else logging.INFO
+    level = logging.INFO if event.name in _CALM else logging.WARNING
     log.log(level, "%s", f"{event.name}: {details}" if details else event.name, extra=fields(event))
 
 

@@ -1,6 +1,5 @@
 """How the device is, once a second, from a thread of its own: it goes on when the loop does not."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,6 @@ from appliance.health.watch import Judged, Watch, own_resident_mb, shed, wire_na
 from appliance.listening.ears import Listening
 from appliance.publish.meters import FrameMeters
 from appliance.values import Event
-
-log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5  # from one look at the machine to the next
 _LOOKS = 2  # health is published each so many looks: each second
@@ -97,7 +94,6 @@ class Telemetry:
         offset_ns = _wall_offset_ns()
         step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
         if abs(step_ns) > _CLOCK_STEP_NS:
-            log.warning("the wall clock stepped by %.1f s", step_ns / 1e9)
             self._board.event(Event("clock_step", {"step_s": step_ns / 1e9}))
 
     def _watch_threads(self) -> None:

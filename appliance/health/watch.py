@@ -1,7 +1,6 @@
 """From reading to plan: looks at the machine, judges it, and lays down what the stages may do."""
 
 import ctypes
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from appliance.health.shedding import Shedding, Step, first_shedding, next_shedd
 from appliance.health.sources import Readings
 from appliance.latest import Latest
 from appliance.values import Event, Plan
-
-log = logging.getLogger(__name__)
 
 _TRIM_NS = 5_000_000_000  # so long after a step was taken what the stages let go is given back
 
@@ -87,20 +84,17 @@ class Watch:
     def _tell(self, before: Judged, now: Judged) -> None:
         if now.pressure.level is not before.pressure.level:
             available_mb = now.reading.available_mb
-            log.warning("memory pressure is %s: %d MB available", now.pressure.level.value, available_mb)
             details = {"level": now.pressure.level.value, "sign": now.pressure.sign, "available_mb": available_mb}
             self._report(Event("pressure_changed", details))
         if now.shedding.step is not before.shedding.step:
             self._tell_step(before.shedding.step, now)
         if now.heat is not before.heat or now.reading.throttled != before.reading.throttled:
-            log.warning("the device is %s; slowed down by the hardware: %s", now.heat.value, now.reading.throttled)
             self._report(Event("heat_changed", {"heat": now.heat.value, "throttled": list(now.reading.throttled)}))
 
     def _tell_step(self, before: Step, now: Judged) -> None:
         step = now.shedding.step
         name = "load_shed" if step > before else "load_restored"
         resident_mb = own_resident_mb()
-        log.warning("%s: %s after %s; resident %.0f MB", name, wire_name(step), wire_name(before), resident_mb)
         details = {"step": wire_name(step), "before": wire_name(before), "resident_mb": resident_mb}
         self._report(Event(name, {**details, "available_mb": now.reading.available_mb}))
 

@@ -1,6 +1,5 @@
 """One thread that listens to one microphone."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +15,6 @@ from appliance.listening.microphones import microphone_of
 from appliance.listening.scrutiny import SoundScrutiny
 from appliance.listening.viseme_network import VisemeNetwork
 from appliance.values import Event, Plan, Sound, Voice
-
-log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 1.0  # a device that is back is heard again within 3 s
@@ -158,12 +155,10 @@ class Listening:
         self._fall_silent()
         self._poor = ""
         if str(error) != self._last_error:
-            log.warning("%s; trying again", error)
             self._report(Event("microphone_lost", {"microphone": self.name, "error": str(error)}))
         self._last_error = str(error)
 
     def _find(self) -> None:
-        log.warning("microphone %s is back", self.name)
         self._last_error = ""
         self._restarts += 1
         self._report(Event("microphone_restarted", {"microphone": self.name, "restarts": self._restarts}))
