@@ -62,6 +62,8 @@ def sandbox(machine: Machine) -> Iterator[Result]:
     found = machine.run("/opt/avatar-appliance/current/bin/python", "-c", look)
     yield holds("check finds the service well", "Verdict.FINE" in found and "sending cam0/0" in found, found)
     yield from _viewer(machine)
+    again = machine.run("/opt/avatar-appliance/current/share/avatar-appliance/systemd/install", check=False)
+    yield holds("units install again on a running device, in silence", again == "", again)
     found = machine.run("journalctl", "-o", "cat", "EVENT=face_found", "STREAM=cam0", "-t", "avatar-appliance")
     yield holds("journalctl finds events by their fields", "face_found" in found, found)
 
