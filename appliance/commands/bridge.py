@@ -25,6 +25,7 @@ PROTOCOLS = {
 }
 
 
+HERE = "127.0.0.1"
 SUBJECT = "Avatar"
 OWN = {"names": "vmc", "format": "ifacialmocap", "listen": "ifacialmocap", "subject": "livelink"} | {
     "token_file": "vtubestudio"
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("protocol", choices=tuple(PROTOCOLS), metavar="PROTOCOL", help=about)
     ports = ", ".join(str(port) for port, _ in PROTOCOLS.values())
     parser.add_argument(
-        "--to", default="127.0.0.1", metavar="HOST[:PORT]", help=f"the renderer (default: %(default)s, ports {ports})"
+        "--to", metavar="HOST[:PORT]", help=f"the renderer (default: this machine; ports, as above: {ports})"
     )
     parser.add_argument(
         "--avatar", default=ANY, metavar="SITE/DEVICE/STREAM/SLOT", help="which one (default: the first that is heard)"
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 f"--{option.replace('_', '-')} is an option of {protocol}, not of {arguments.protocol}"
             )
     choice = Choice(arguments.avatar, arguments.mirror, arguments.stop_when_lost, arguments.fps)
-    host, port = _address(arguments.to, PROTOCOLS[arguments.protocol][0])
+    host, port = _address(arguments.to or HERE, PROTOCOLS[arguments.protocol][0])
     asyncio.run(_run(arguments, settings, choice, host, port))
     return 0
 
@@ -102,7 +103,9 @@ def _output(arguments: argparse.Namespace, host: str, port: int) -> Output:
         return Datagrams(livelink.LiveLink(arguments.subject or SUBJECT), host, port)
     speaker = ifacialmocap.IFacialMocap(arguments.format or 1)
     datagrams = Datagrams(speaker, host, port)
-    return datagrams if arguments.listen is None else ifacialmocap.Phone(speaker, datagrams, arguments.listen)
+    if arguments.listen is None:
+        return datagrams
+    return ifacialmocap.Phone(speaker, datagrams, arguments.listen, unasked=arguments.to is not None)
 
 
 def _address(text: str, usual_port: int) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """``appliance bridge``: real processes between a real broker and real sockets."""
 
 import argparse
+import asyncio
 import signal
 import socket
 import subprocess
@@ -18,11 +19,13 @@ from pythonosc.osc_server import ThreadingOSCUDPServer
 from appliance.commands import bridge
 from appliance.errors import ApplianceError
 from appliance.publish.mqtt import AvatarPublisher
+from appliance.renderers.bridges import ifacialmocap
 from appliance.renderers.bridges.ifacialmocap import HELLO, VERSION_2
+from appliance.renderers.bridges.pump import Datagrams
 from appliance.settings import Settings
 from appliance.values import TrackingState
 
-from .receivers import read_ifacialmocap, read_livelink, read_osc
+from .receivers import a_frame, read_ifacialmocap, read_livelink, read_osc
 
 WAIT_S = 15.0  # a hang, not a speed
 
@@ -218,6 +221,22 @@ def test_ifacialmocap_s_frames_go_to_whoever_greets_in_the_version_asked_for(
     assert b"jawOpen&" in second
     assert b"jawOpen-" in first
     assert read_ifacialmocap(second)[0] == read_ifacialmocap(first)[0]
+
+
+@pytest.mark.parametrize("unasked", [False, True])
+def test_the_pretended_phone_may_wait_to_be_greeted(receiver: socket.socket, unasked: bool) -> None:
+    speaker = ifacialmocap.IFacialMocap()
+    phone = ifacialmocap.Phone(speaker, Datagrams(speaker, *receiver.getsockname()), 0, unasked)
+
+    asyncio.run(phone.show(a_frame()))
+    before = drain(receiver, 0.1)
+    receiver.sendto(b"who are you", ("127.0.0.1", phone.port))
+    receiver.sendto(HELLO, ("127.0.0.1", phone.port))
+    asyncio.run(phone.show(a_frame()))
+    after = drain(receiver, 0.1)
+    phone.close()
+
+    assert (len(before), len(after)) == (int(unasked), 1)
 
 
 @pytest.mark.parametrize(

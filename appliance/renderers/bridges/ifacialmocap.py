@@ -59,9 +59,9 @@ class IFacialMocap:
 class Phone:
     """Pretends to be the phone: says frames to whoever last greeted it, in the version that was asked for."""
 
-    def __init__(self, speaker: IFacialMocap, datagrams: Datagrams, port: int = PORT) -> None:
-        """Raise ``ApplianceError`` where the port is taken."""
-        self._speaker, self._datagrams = speaker, datagrams
+    def __init__(self, speaker: IFacialMocap, datagrams: Datagrams, port: int, unasked: bool) -> None:
+        """``unasked``: say frames before anybody greets, too. Raise ``ApplianceError`` where the port is taken."""
+        self._speaker, self._datagrams, self._says = speaker, datagrams, unasked
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
@@ -73,11 +73,16 @@ class Phone:
     async def show(self, frame: WireFrame) -> None:
         """Say one frame."""
         self._hear()
-        await self._datagrams.show(frame)
+        if self._says:
+            await self._datagrams.show(frame)
 
     async def silence(self) -> None:
         """Say nothing, but hear who greets."""
         self._hear()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
 
     def _hear(self) -> None:
         for _ in range(_MOST_HELLOS):
@@ -88,6 +93,7 @@ class Phone:
             if said.startswith(HELLO):
                 self._speaker.version = 2 if said[len(HELLO) :].startswith(VERSION_2) else 1
                 self._datagrams.turn_to(str(host))
+                self._says = True
 
 
 def _numbers(*values: float) -> str:
