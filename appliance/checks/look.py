@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.checks.broker import reach
+from appliance.checks.broker import broker
 from appliance.checks.cameras import no_camera, see
 from appliance.checks.clock import clock
 from appliance.checks.device import platform
@@ -31,7 +31,7 @@ def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
         yield see(camera)
     for microphone in settings.microphone:
         yield listen(microphone)
-    yield reach(settings.broker)
+    yield from broker(settings)
     yield clock(root)
     yield disk(Path(settings.storage.directory).expanduser())
     yield memory(settings.memory, root)

@@ -16,7 +16,8 @@ HOST = "127.0.0.1"
 class Site:
     """An authority and its broker on loopback; ``passwords`` and ``certificates`` are the ports of its two doors."""
 
-    def __init__(self, folder: Path, hosts: tuple[str, ...] = (HOST,)) -> None:
+    def __init__(self, folder: Path, hosts: tuple[str, ...] = (HOST,), listen: str = HOST) -> None:
+        self._listen = listen
         self.folder = folder
         self.authority = folder / "authority"
         self.installed = folder / "etc"
@@ -34,8 +35,8 @@ class Site:
     def lines(self) -> list[str]:
         """The shipped configuration with this site's folder and ports."""
         text = (SHIPPED / "avatar.conf").read_text().replace("/etc/mosquitto/avatar", str(self.installed))
-        text = text.replace("listener 8883", f"listener {self.passwords} {HOST}")
-        return text.replace("listener 8884", f"listener {self.certificates} {HOST}").splitlines()
+        text = text.replace("listener 8883", f"listener {self.passwords} {self._listen}")
+        return text.replace("listener 8884", f"listener {self.certificates} {self._listen}").splitlines()
 
     def start(self) -> Mosquitto:
         """Install what the authority says and start the broker."""
