@@ -14,7 +14,8 @@ from appliance.demo.household import to_toml
 from appliance.demo.scene import DESK, film
 from appliance.health.processes import tree
 from appliance.settings import Settings, from_table
-from tests.security.looking import Opened, Socket, opened, sockets, written_bytes
+
+from .looking import Opened, Socket, opened, sockets, written_bytes
 
 ROOT = "avatar/v1/demo/desk"
 CAMERA = "watched"
@@ -48,6 +49,7 @@ def watched(desk: Settings, clip: Path, tmp_path_factory: pytest.TempPathFactory
     before = {place: contents(place) for place in (home, kept)}
     result = Watched(broker.port, reader.messages, {})
     environment = {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home), "PATH": "/usr/bin:/bin"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # else a first run writes down the program itself
     # The models are where the desk has them; all else that a home is for goes to this one.
     settings_file.write_text(settings_file.read_text().replace(table["storage"]["directory"], str(kept)))
     command = [sys.executable, "-m", "appliance", "run", "--config", str(settings_file)]

@@ -104,5 +104,5 @@ def test_no_file_is_open_for_writing_but_the_ring_and_the_log(watched: Watched) 
 
 
 def test_what_is_written_is_too_little_for_pictures(watched: Watched) -> None:
-    # The pipe of the capture process takes a byte a picture; the rest is what starting writes.
-    assert watched.written_bytes < 200_000
+    # The pipe of the capture process takes a byte a picture, and the log some lines.
+    assert watched.written_bytes < 20_000
