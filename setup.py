@@ -49,7 +49,7 @@ setup(
     extras_require={
         "device": ["pyalsaaudio>=0.11", "systemd-python>=235", "pycuda>=2024.1", "jetson-stats>=4.2"],
         "onnxruntime": ["onnxruntime>=1.20"],
-        "provision": ["asyncssh>=2.14.2"],
+        "provision": ["asyncssh>=2.14.2", "packaging>=23"],
         "prometheus": ["prometheus-client>=0.19"],
         "training": ["torch>=2.4", "scipy>=1.11"],
         "test": [
@@ -61,6 +61,7 @@ setup(
             "python-osc>=1.8",  # what the bridges say is read by others' receivers, too
             "PyLiveLinkFace>=0.1",
             "asyncssh>=2.14.2",
+            "packaging>=23",
             "prometheus-client>=0.19",
             "jinja2>=3",  # evaluates templates as Home Assistant does
             "onnxruntime>=1.20",

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from provisioning import authority, commands
-from provisioning.bundle import TARGETS, make, read
+from provisioning.bundle import TARGETS, Brought, make, read
 from provisioning.errors import ProvisioningError
 from provisioning.site import Site, SiteError, load
 
@@ -70,8 +70,8 @@ def _prepare(site: Site) -> None:
 def _bundle(arguments: argparse.Namespace) -> int:
     if not arguments.key.is_file():
         raise ProvisioningError(f"there is no key {arguments.key}; make one: ssh-keygen -t ed25519 -f {arguments.key}")
-    given = (arguments.packages, arguments.models)
-    path = make(arguments.source, arguments.target, arguments.output, arguments.key, *given, _tell)
+    brought = Brought(arguments.models, arguments.packages, arguments.wheels)
+    path = make(arguments.source, arguments.target, arguments.output, arguments.key, brought, _tell)
     content = asdict(read(path))
     content.pop("system")
     print(json.dumps({"bundle": str(path), **content}, indent=2) if arguments.json else path)
@@ -124,6 +124,7 @@ def _add_bundle(action: argparse.ArgumentParser) -> None:
     action.add_argument("--source", type=Path, default=Path(), help="the project's source (default: this folder)")
     action.add_argument("--output", type=Path, default=Path(), help="the folder it is written to")
     action.add_argument("--models", type=Path, help="what `appliance models fetch --bundle FILE` wrote")
+    action.add_argument("--wheels", type=Path, help="folder of more wheels: what must be built on a device")
     action.add_argument("--packages", type=Path, help="folder of .deb files for devices without a network")
     action.add_argument("--json", action="store_true", help="print JSON instead of a path")
 

@@ -12,10 +12,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from email.parser import Parser
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from provisioning.desired import Content
 from provisioning.errors import ProvisioningError
@@ -29,6 +34,15 @@ Say = Callable[[str], None]
 
 class BundleError(ProvisioningError):
     """A bundle cannot be made or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a technician adds to a bundle."""
+
+    models: Path | None = None  # what `appliance models fetch --bundle FILE` wrote
+    packages: Path | None = None  # folder of .deb files
+    wheels: Path | None = None  # folder of wheels that had to be built on a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +64,7 @@ TARGETS = {
 }
 
 
-def make(
-    source: Path, target_name: str, output: Path, key: Path, packages: Path | None, models: Path | None, say: Say
-) -> Path:
+def make(source: Path, target_name: str, output: Path, key: Path, brought: Brought, say: Say) -> Path:
     """Gather everything for a kind of device and write the signed bundle; answer its path."""
     target = TARGETS[target_name]
     with tempfile.TemporaryDirectory() as name:
@@ -64,12 +76,15 @@ def make(
         project = next(wheels.glob("avatar_appliance-*.whl"))
         say(f"fetching wheels for {target.arch}, Python {target.python}")
         _pip("download", "--dest", str(wheels), *_platform(target), str(project))
+        _complete(wheels, target)
+        for wheel in _files(brought.wheels, "*.whl"):
+            shutil.copy(wheel, wheels)
         installed = sorted(f"wheels/{path.name}" for path in wheels.glob("*.whl"))
         _pip("download", "--dest", str(wheels), "--no-deps", *_platform(target), "pip")
-        if models is not None:
-            (folder / "models.tar").write_bytes(models.read_bytes())
+        if brought.models is not None:
+            shutil.copy(brought.models, folder / "models.tar")
         _copy_texts(source / "systemd", folder / "systemd")
-        for deb in sorted(packages.glob("*.deb")) if packages else ():
+        for deb in _files(brought.packages, "*.deb"):
             (folder / "packages").mkdir(exist_ok=True)
             (folder / "packages" / deb.name).write_bytes(deb.read_bytes())
         version = project.name.split("-")[1]
@@ -78,6 +93,32 @@ def make(
         write(folder, path, key, {**about, "version": version, "packages": target.packages, "install": installed})
     say(f"wrote {path}, {path.stat().st_size / 1e6:.0f} MB")
     return path
+
+
+def _files(folder: Path | None, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern)) if folder else []
+
+
+def _complete(wheels: Path, target: Target) -> None:
+    """Fetch what the target's Python needs and this laptop's does not: pip judges conditions by its own Python."""
+    environment = {"python_version": target.python, "python_full_version": f"{target.python}.0"}
+    environment |= {"platform_machine": target.arch, "sys_platform": "linux", "extra": ""}
+    while missing := lacking(wheels, environment):
+        _pip("download", "--dest", str(wheels), "--no-deps", *_platform(target), *missing)
+
+
+def lacking(wheels: Path, environment: dict[str, str]) -> list[str]:
+    """What the wheels of a folder need in an environment (PEP 508) and none of them is."""
+    found = {canonicalize_name(path.name.split("-")[0]) for path in wheels.glob("*.whl")}
+    wanted = {}
+    for path in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            lines = Parser().parsestr(archive.read(name).decode("utf-8")).get_all("Requires-Dist") or []
+        for needed in map(Requirement, lines):
+            if needed.marker is None or needed.marker.evaluate(environment):
+                wanted[canonicalize_name(needed.name)] = f"{needed.name}{needed.specifier}"
+    return [text for name, text in wanted.items() if name not in found]
 
 
 def write(folder: Path, path: Path, key: Path, about: dict[str, Any]) -> None:

@@ -6,12 +6,13 @@ import platform
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from provisioning.bundle import BundleError, read, sign, write
+from provisioning.bundle import BundleError, lacking, read, sign, write
 from provisioning.keeper.releases import Disk, Keeper, KeeperError
 from provisioning.keeper.unpacking import SIGNERS, checked_manifest, install, unpack
 
@@ -174,3 +175,13 @@ def test_a_bundle_for_another_board_is_refused(tmp_path: Path, key: Path, signer
 def test_without_signers_nothing_is_trusted(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(KeeperError, match="nobody may sign"):
         taken(bundle, tmp_path / "none", tmp_path / "out")
+
+
+def test_what_another_python_needs_is_missed_though_this_one_does_not_need_it(tmp_path: Path) -> None:
+    needs = ("tomli>=2; python_version < '3.11'", "b; extra == 'x'")
+    metadata = "Metadata-Version: 2.1\nName: a\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
+    with zipfile.ZipFile(tmp_path / "a-1-py3-none-any.whl", "w") as archive:
+        archive.writestr("a-1.dist-info/METADATA", metadata)
+
+    assert lacking(tmp_path, {"python_version": "3.10", "extra": ""}) == ["tomli>=2"]
+    assert lacking(tmp_path, {"python_version": "3.12", "extra": ""}) == []
