@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from engines.half import to_fp16
 from engines.keys import Choice, Wanted, choice_of, choose_engine, find_held_out, find_ranges
 from engines.networks import Network
 from engines.opening import choose, open_runner
+from engines.precision import against, narrow_layers
 from engines.quantize import quantize
 from engines.ranges import TARGET as RANGES_TARGET
 from engines.rewrites import for_target
@@ -27,9 +28,10 @@ from engines.store import Key, Record, Store, plan_name
 from engines.timing import median_ms
 from engines.verifying import Samples, Verdict, made_samples, read_samples, verify
 
+MIXED = "narrow layers in 16 bits"
 NO_HELD_OUT = "no held-out inputs to verify it on; record them with: appliance calibrate record"
 FORMS: Mapping[str, tuple[str, ...]] = {
-    "int8": (RANGES_TARGET,),  # ranges belong to the tensors of one form
+    "int8": (RANGES_TARGET, f"{RANGES_TARGET}, {MIXED}"),  # ranges belong to the tensors of one form
     "fp16": ("gpu-grouped", "gpu-blocks", "gpu", "gpu-dense"),
     "fp32": ("gpu-grouped",),
 }
@@ -133,7 +135,7 @@ class Workshop:
         forms = prepared_forms(
             network, choice, FORMS[choice.key.precision] if tune else FORMS[choice.key.precision][:1]
         )
-        kept, verdicts = math.inf, list[Verdict]()
+        kept, verdicts, timed = math.inf, list[Verdict](), list[str]()
         for content, form in forms.items():
             began_s = time.monotonic()
             plan = self._build(network, choice, content)
@@ -141,12 +143,15 @@ class Workshop:
             verdict, verified_on = self._verify(network, choice, plan)
             took_ms = self._time(network, plan) if len(forms) > 1 and not verdict.missed else 0.0
             if len(forms) > 1:
-                self._say(f"{network.name}: form {form}: {', '.join(verdict.missed) or f'{took_ms:.3f} ms'}")
+                timed.append(f"{form}: {', '.join(verdict.missed) or f'{took_ms:.3f} ms'}")
+                self._say(f"{network.name}: form {timed[-1]}")
             if not verdict.missed and took_ms < kept:
                 kept, verdicts = took_ms, [verdict]
                 self._put(choice.key, plan, build_s, form, verified_on, verdict)
             elif math.isinf(kept):
                 verdicts = [verdict]
+        if timed and not math.isinf(kept):
+            self._note(choice.key, "; ".join(timed))
         return verdicts[0]
 
     def _build(self, network: Network, choice: Choice, content: bytes) -> bytes:
@@ -164,6 +169,12 @@ class Workshop:
         self._store.put(
             Record(key, name, sha256, len(plan), time.time(), build_s, form, verified_on, verdict.errors), plan
         )
+
+    def _note(self, key: Key, timed: str) -> None:
+        """Write down what an engine was timed against."""
+        record = self._store.record(key)
+        before = [record.timed] if record.timed else []
+        self._store.put(replace(record, timed="; ".join([*before, timed])), self._store.read(key))
 
     def _time(self, network: Network, plan: bytes) -> float:
         return self._machine.time_ms(self._machine.run_plan(plan, network.name), made_samples(network))
@@ -190,7 +201,10 @@ class Workshop:
             return ""
         int8_ms, fp16_ms = (self._time(network, self._store.read(key)) for key in (choice.key, half.key))
         self._say(f"{network.name}: int8 {int8_ms:.3f} ms, fp16 {fp16_ms:.3f} ms")
-        return f"slower than fp16: {int8_ms:.3f} against {fp16_ms:.3f} ms" if int8_ms >= fp16_ms else ""
+        why = against(int8_ms, fp16_ms)
+        if not why and "against fp16" not in self._store.record(choice.key).timed:
+            self._note(choice.key, f"{int8_ms:.3f} ms against fp16 {fp16_ms:.3f} ms")
+        return why
 
 
 def prepared_forms(network: Network, choice: Choice, forms: Sequence[str]) -> dict[bytes, str]:
@@ -204,6 +218,8 @@ def prepared_forms(network: Network, choice: Choice, forms: Sequence[str]) -> di
 
 def prepare(network: Network, choice: Choice, form: str, typed: bool) -> onnx.ModelProto:
     """Rewrite a network for a GPU, type it where types rule, and write the ranges into it."""
-    model = for_target(onnx.load(network.onnx), form)
+    target, _, mixed = form.partition(", ")
+    model = for_target(onnx.load(network.onnx), target)
+    keep = {*network.keep_fp16, *(narrow_layers(model) if mixed else ())}
     model = to_fp16(model) if typed else model
-    return model if choice.ranges is None else quantize(model, choice.ranges.ranges, network.keep_fp16)
+    return model if choice.ranges is None else quantize(model, choice.ranges.ranges, keep)

@@ -59,6 +59,7 @@ class Record:
     form: str  # the rewrites that it was built from
     verified_on: str  # which inputs it was held against the FP32 reference on
     errors: Mapping[str, float]  # per output: mean absolute difference from the reference
+    timed: str = ""  # what was timed here before this one was chosen; empty where nothing was
 
 
 class Store:

@@ -58,6 +58,7 @@ class Row:
     state: str  # ready, damaged or absent
     why: str  # of an absent one; what a ready one was verified on
     fallback: str
+    timed: str  # what it was chosen from, with --tune
     bytes: int
     build_s: float
     file: str
@@ -148,12 +149,13 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, o
         record, precision = store.find(choice.key), choice.key.precision
         fallback = choice.fallback or choice.passed_over
         if record is None:
-            row = Row(one.name, precision, "absent", store.why_absent(choice.key), fallback, 0, 0.0, "")
+            row = Row(one.name, precision, "absent", store.why_absent(choice.key), fallback, "", 0, 0.0, "")
         else:
             whole = store.is_whole(choice.key)
             why = f"on {record.verified_on}" if whole else "its SHA-256 is not the recorded one"
             state = "ready" if whole else "damaged"
-            row = Row(one.name, precision, state, why, fallback, record.bytes, record.build_s, record.plan)
+            told = (why, fallback, record.timed, record.bytes, record.build_s, record.plan)
+            row = Row(one.name, precision, state, *told)
         rows.append(asdict(row))
     return rows
 

@@ -20,7 +20,7 @@ from engines.networks import Network, network
 from engines.opening import open_runner
 from engines.ranges import Range, Ranges, write_ranges
 from engines.runners import Float32, Runner
-from engines.stocking import NO_HELD_OUT, Machine, Workshop
+from engines.stocking import MIXED, NO_HELD_OUT, Machine, Workshop
 from engines.store import Store
 from engines.verifying import Samples
 
@@ -195,6 +195,8 @@ def test_int8_that_is_slower_than_fp16_here_is_not_taken(site: Site, int8_ms: fl
     assert stock.record.key.precision == precision
     if precision == "fp16":
         assert stock.fallback == "slower than fp16: 0.300 against 0.250 ms"
+    else:
+        assert stock.record.timed == "0.200 ms against fp16 0.250 ms"
 
 
 def test_of_several_forms_the_one_that_is_fastest_here_stays(models: Path, tmp_path: Path) -> None:
@@ -206,7 +208,19 @@ def test_of_several_forms_the_one_that_is_fastest_here_stays(models: Path, tmp_p
     measured = [line.split(": form ")[1] for line in site.said if ": form " in line]
     assert len(measured) > 1
     assert f"{stock.record.form}: 0.200 ms" in measured
+    assert stock.record.timed == "; ".join(measured)
     assert len(site.store.records()) == 1
+
+
+def test_eight_bits_are_timed_with_narrow_layers_in_16_too(models: Path, tmp_path: Path) -> None:
+    site = Site(tmp_path, network("expression", models))
+    site.times = [0.30, 0.20, 0.20, 0.25]  # two forms, then INT8 against FP16
+
+    stock = site.workshop().ensure(site.small, tune=True)
+
+    assert stock.record.key.precision == "int8"
+    assert stock.record.form == f"gpu-stacked, {MIXED}"
+    assert stock.record.timed.startswith(f"gpu-stacked: 0.300 ms; gpu-stacked, {MIXED}: 0.200 ms; ")
 
 
 def test_fp16_that_misses_is_an_error_and_the_engine_before_stays(tmp_path: Path, small: Network) -> None:
