@@ -2,13 +2,15 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from appliance.publish import wire
-from appliance.renderers import viewer
+from appliance.renderers import avatar_file, viewer
 from appliance.settings import Settings
 
 EXAMPLE = """
 appliance viewer --port 8080 --set broker.url=mqtt://renderer.local
+appliance viewer --avatar maria.vrm
 appliance viewer --schema frame
 """
 
@@ -21,6 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site", default="+", help="show this site alone (default: all)")
     parser.add_argument("--device", default="+", help="show this device alone (default: all)")
+    parser.add_argument(
+        "--avatar",
+        type=Path,
+        metavar="FILE",
+        help="a .glb, .vrm or .gltf file with ARKit morph targets or VRM expressions, shown in place of our own head",
+    )
     parser.add_argument(
         "--schema",
         nargs="?",
@@ -35,8 +43,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.schema:
         print(_schemas(arguments.schema))
         return 0
+    avatar = avatar_file.find(arguments.avatar) if arguments.avatar else None
     server = viewer.listen(arguments.host, arguments.port)
-    viewer.serve(server, settings.broker, arguments.site, arguments.device)
+    viewer.serve(server, settings.broker, arguments.site, arguments.device, avatar)
     return 0
 
 

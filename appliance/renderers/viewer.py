@@ -7,6 +7,7 @@ waits its turn, so a slow browser sees fewer frames and never old ones.
 
 import asyncio
 import errno
+import hashlib
 import ipaddress
 import json
 import signal
@@ -23,6 +24,7 @@ from aiohttp.typedefs import Handler, Middleware
 from appliance.errors import ApplianceError
 from appliance.publish.connection import Connection, subscriber
 from appliance.publish.wire import ROOT
+from appliance.renderers.avatar_file import AvatarFile
 from appliance.settings import Broker
 
 CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -62,23 +64,26 @@ def listen(host: str, port: int) -> socket.socket:
     return server
 
 
-def serve(server: socket.socket, broker: Broker, site: str = "+", device: str = "+") -> None:
-    """Show what the broker carries until SIGINT or SIGTERM. Prints the address to open."""
-    asyncio.run(_serve(server, broker, f"{ROOT}/{site}/{device}/#"))
+def serve(
+    server: socket.socket, broker: Broker, site: str = "+", device: str = "+", avatar: AvatarFile | None = None
+) -> None:
+    """Show what the broker carries until SIGINT or SIGTERM, with ``avatar`` or our own head. Prints its address."""
+    asyncio.run(_serve(server, broker, f"{ROOT}/{site}/{device}/#", avatar))
 
 
-async def _serve(server: socket.socket, broker: Broker, topic: str) -> None:
+async def _serve(server: socket.socket, broker: Broker, topic: str, avatar: AvatarFile | None) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    hub = Hub(broker.url)
+    files = page_files()
+    hub = Hub(broker.url, version_of(files), avatar)
 
     def hear(topic: str, payload: bytes) -> None:
         loop.call_soon_threadsafe(hub.receive, topic, payload, time.monotonic_ns(), time.time_ns())
 
     connection = subscriber(broker, "viewer", [topic], hear)
     host, port = server.getsockname()[:2]
-    runner = web.AppRunner(application(hub, host), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(application(hub, host, files, avatar), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, server).start()
     connection.start()
@@ -103,15 +108,25 @@ async def _watch(connection: Connection, hub: "Hub") -> None:
         await asyncio.sleep(STATUS_EVERY_S)
 
 
-def application(hub: "Hub", host: str) -> web.Application:
-    """The page's files, read once, and the WebSocket; ``host`` is the address served on."""
+def page_files() -> dict[str, bytes]:
+    """The page's files by name, read once."""
+    files = resources.files("appliance.renderers").joinpath("page").iterdir()
+    return {file.name: file.read_bytes() for file in files if _suffix(file.name) in CONTENT_TYPES}
+
+
+def version_of(files: dict[str, bytes]) -> str:
+    """A name for the page as it is now: one that waited while we were updated loads itself again."""
+    return hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:12]
+
+
+def application(hub: "Hub", host: str, files: dict[str, bytes], avatar: AvatarFile | None) -> web.Application:
+    """The page's files, the avatar and the WebSocket; ``host`` is the address served on."""
     app = web.Application(middlewares=[_own_pages_only(host)])
-    for file in resources.files("appliance.renderers").joinpath("page").iterdir():
-        suffix = file.name[file.name.rfind(".") :]
-        if suffix in CONTENT_TYPES:
-            path = "/" if file.name == "index.html" else f"/{file.name}"
-            app.router.add_get(path, _file(file.read_bytes(), CONTENT_TYPES[suffix]))
+    for name, body in files.items():
+        app.router.add_get("/" if name == "index.html" else f"/{name}", _file(body, CONTENT_TYPES[_suffix(name)]))
     app.router.add_get("/stream", hub.watch)
+    if avatar is not None:
+        app.router.add_get("/avatar", _from_disk(avatar))
     app.on_shutdown.append(hub.close)
     return app
 
@@ -121,6 +136,17 @@ def _file(body: bytes, content_type: str) -> Handler:
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=SAFETY)
 
     return answer
+
+
+def _from_disk(avatar: AvatarFile) -> Handler:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(avatar.path, headers={**SAFETY, "Content-Type": "model/gltf-binary"})
+
+    return answer
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :]
 
 
 def _own_pages_only(host: str) -> Middleware:
@@ -153,8 +179,9 @@ def _is_loopback(host: str) -> bool:
 class Hub:
     """The newest message of every topic, handed to every browser as fast as it takes them."""
 
-    def __init__(self, broker_url: str) -> None:
-        self._broker_url = broker_url
+    def __init__(self, broker_url: str, page_version: str, avatar: AvatarFile | None) -> None:
+        self._about: dict[str, Any] = {"broker": broker_url, "version": page_version}
+        self._about["avatar"] = avatar and {"name": avatar.name, "version": avatar.version}
         self._kept: dict[str, str] = {}
         self._events: dict[str, deque[Any]] = {}
         self._viewers: set[Viewer] = set()
@@ -162,7 +189,7 @@ class Hub:
 
     def say_connected(self, yes: bool) -> None:
         """Tell every browser whether the broker is there."""
-        self._tell("viewer", {"topic": "viewer", "payload": {"connected": yes, "broker": self._broker_url}}, keep=True)
+        self._tell("viewer", {"topic": "viewer", "payload": {"connected": yes, **self._about}}, keep=True)
 
     def receive(self, topic: str, payload: bytes, received_ns: int, received_utc_ns: int) -> None:
         """Take one message of the broker; what is not of the contract is passed over."""

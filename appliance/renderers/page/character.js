@@ -7,11 +7,11 @@ import { drawMouth } from "./mouth.js";
 import { drawBack, drawFront, drawShadow, hairOutlines } from "./hair.js";
 import { cupDepth, drawBand, drawCup, drawHood, drawHoodie, drawNeck } from "./clothes.js";
 import { COLOUR } from "./palette.js";
+import { setting } from "./motion.js";
 import { rig } from "./rig.js";
 
 const NECK = [0, -0.85, -0.25];
 const STAGE = { top: 1.78, bottom: -2.5, half: 1.75 }; // what of the character's space the canvas shows
-const USUAL_DISTANCE_M = 0.6;
 const MOST_TURN_RAD = 0.8; // a drawn face has no profile: turns approach this gently
 
 export class Character {
@@ -52,9 +52,7 @@ export class Character {
 
   /** Set both frames: the head turns as told, the body follows a little. */
   place({ rotation, position }, ambient) {
-    const near = USUAL_DISTANCE_M / Math.max(0.15, -position[2] || USUAL_DISTANCE_M);
-    const x = 0.55 * Math.tanh(1.6 * position[0] * near), y = 0.3 * Math.tanh(1.6 * position[1] * near);
-    const scale = Math.min(1.22, Math.max(0.8, Math.pow(near, 0.4)));
+    const { x, y, scale } = setting(position);
     const breath = 0.012 * ambient.breath;
     const [qx, qy, qz, qw] = within(rotation, MOST_TURN_RAD);
     this.head.place([qx, qy, qz, qw], [x, y + breath], scale);

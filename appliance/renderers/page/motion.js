@@ -7,7 +7,9 @@ const SHORTEST_MS = 8;
 const LONGEST_MS = 80; // after a pause the avatar moves at once, not in slow motion
 const SLEEP_MS = 600;
 
-const REST = { shapes: {}, head: { rotation: [0, 0, 0, 1], position: [0, 0, -0.6] }, gaze: [[0, 0], [0, 0]], voice: 0 };
+const USUAL_DISTANCE_M = 0.6;
+
+const REST = { shapes: {}, mood: {}, head: { rotation: [0, 0, 0, 1], position: [0, 0, -0.6] }, gaze: [[0, 0], [0, 0]], voice: 0 };
 const ASLEEP = {
   ...REST,
   shapes: { eyeBlinkLeft: 1, eyeBlinkRight: 1, browInnerUp: 0.15, mouthSmileLeft: 0.12, mouthSmileRight: 0.12 },
@@ -48,6 +50,7 @@ function moment(frame) {
   const voice = frame.voice || {};
   return {
     shapes: frame.blendshapes || {},
+    mood: frame.mood || {},
     head: { rotation: frame.head?.rotation || REST.head.rotation, position: frame.head?.position || REST.head.position },
     gaze: [gaze.left || [0, 0], gaze.right || [0, 0]],
     voice: voice.active ? clamp(0.35 + (voice.level || 0), 0, 1) : 0,
@@ -56,11 +59,15 @@ function moment(frame) {
 
 function blend(a, b, t) {
   if (t >= 1) return b;
-  const shapes = {};
-  for (const name in { ...a.shapes, ...b.shapes }) shapes[name] = mix(a.shapes[name] || 0, b.shapes[name] || 0, t);
+  const named = (x, y) => {
+    const out = {};
+    for (const name in { ...x, ...y }) out[name] = mix(x[name] || 0, y[name] || 0, t);
+    return out;
+  };
   const list = (x, y) => x.map((value, i) => mix(value, y[i], t));
   return {
-    shapes,
+    shapes: named(a.shapes, b.shapes),
+    mood: named(a.mood, b.mood),
     head: { rotation: turn(a.head.rotation, b.head.rotation, t), position: list(a.head.position, b.head.position) },
     gaze: [list(a.gaze[0], b.gaze[0]), list(a.gaze[1], b.gaze[1])],
     voice: mix(a.voice, b.voice, t),
@@ -73,4 +80,14 @@ function turn(a, b, t) {
   const q = a.map((value, i) => mix(value, near * b[i], t));
   const length = Math.hypot(...q) || 1;
   return q.map((value) => value / length);
+}
+
+/** Where a head at `position` (metres) stands in the picture: x and y in half heads' widths, and how large. */
+export function setting(position) {
+  const near = USUAL_DISTANCE_M / Math.max(0.15, -position[2] || USUAL_DISTANCE_M);
+  return {
+    x: 0.55 * Math.tanh(1.6 * position[0] * near),
+    y: 0.3 * Math.tanh(1.6 * position[1] * near),
+    scale: Math.min(1.22, Math.max(0.8, Math.pow(near, 0.4))),
+  };
 }

@@ -13,22 +13,26 @@ const STATES = {
 export class Panel {
   constructor(byId, choose) {
     this.byId = byId;
-    this.choose = choose;
+    byId("chooser").addEventListener("change", ({ target }) => choose(target.value));
     this.rows = new Map(); // keeps elements, so that bars glide instead of jumping
-    this.chips = "";
+    this.listed = "";
+    this.counted = { at_ms: 0, drawn: 0, pace: 0 };
     this.top = []; // the strongest shapes, ranked now and then: rows that jump cannot be read
     this.ranked_ms = -Infinity;
   }
 
-  show({ streams, shown, stale, linked, frame, now_ms }) {
+  show({ streams, shown, stale, linked, frame, now_ms, chosen, drawn, draw_ms }) {
     const device = shown ? streams.devices.get(shown.place) : streams.devices.values().next().value;
     this.link(streams.viewer, linked);
     this.notice(streams, shown, stale, linked, device);
-    this.chooser(streams, shown, now_ms);
+    this.rank(frame, now_ms);
+    this.numbers(shown, frame, stale, now_ms, drawn, draw_ms);
+    if (document.body.classList.contains("bare")) return; // nobody sees the rest
+    this.chooser(streams, shown, now_ms, chosen);
     this.status(shown, frame, stale, now_ms);
     this.latency(shown, frame);
     this.voice(frame, stale);
-    this.expression(frame, stale, now_ms);
+    this.expression(frame, stale);
     this.device(device, shown);
   }
 
@@ -56,23 +60,48 @@ export class Panel {
     this.text("notice-text", text);
   }
 
-  chooser(streams, shown, now_ms) {
+  /** A list of all avatars; an open one stays open while their liveliness changes. */
+  chooser(streams, shown, now_ms, chosen) {
     const all = [...streams.streams.values()];
-    const key = all.map((s) => `${s.key}${s === shown}${s.fresh(now_ms)}`).join();
-    if (key === this.chips) return;
-    this.chips = key;
-    const box = this.byId("chooser");
-    box.hidden = all.length < 2;
-    const places = new Set(all.map((s) => s.place));
-    box.replaceChildren(...all.map((stream) => {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      write(chip, `${places.size > 1 ? `${stream.place} ` : ""}${stream.name}/${stream.slot}`);
-      chip.setAttribute("aria-pressed", String(stream === shown));
-      chip.dataset.fresh = String(stream.fresh(now_ms));
-      chip.addEventListener("click", () => this.choose(stream.key));
-      return chip;
-    }));
+    const list = this.byId("chooser");
+    list.hidden = all.length < 2;
+    const keys = all.map((stream) => stream.key).join();
+    if (keys !== this.listed) {
+      this.listed = keys;
+      const options = all.map((stream) => new Option("", stream.key)).sort((a, b) => (a.value < b.value ? -1 : 1));
+      list.replaceChildren(new Option("", ""), ...options);
+    }
+    for (const option of list.options) {
+      const stream = streams.streams.get(option.value);
+      const name = stream && `${stream.place} · ${stream.name}/${stream.slot}${stream.fresh(now_ms) ? "" : " (quiet)"}`;
+      write(option, name || `Liveliest${shown && !chosen ? `: ${shown.place} · ${shown.name}/${shown.slot}` : ""}`);
+    }
+    const value = streams.streams.has(chosen) ? chosen : "";
+    if (list.value !== value) list.value = value;
+  }
+
+  /** What a technician wants to see over the picture, in plain letters. */
+  numbers(shown, frame, stale, now_ms, drawn, draw_ms) {
+    if (!document.body.classList.contains("counted")) return;
+    const pace = this.paced(drawn, now_ms), spread = shown?.latency();
+    const [yaw, pitch, roll] = angles_deg(frame?.head?.rotation).map((deg) => `${deg.toFixed(0).padStart(4)}°`);
+    const lines = [
+      shown ? `${shown.key}  ${stale ? "no frames" : frame?.state || ""}` : "no stream",
+      `${shown && !stale ? shown.fps(now_ms).toFixed(1) : "-"} frames/s  ${shown?.missed || 0} missed  confidence ${(frame?.confidence ?? 0).toFixed(2)}`,
+      spread ? `latency ${spread.p50.toFixed(1)} ms, p99 ${spread.p99.toFixed(1)}` : "latency -",
+      `drawn ${pace.toFixed(0)}/s, ${draw_ms.toFixed(1)} ms each`,
+      `yaw ${yaw}  pitch ${pitch}  roll ${roll}`,
+      ...this.top.map((name) => `${clip(frame?.blendshapes?.[name]).toFixed(2)} ${name}`),
+    ];
+    this.text("numbers", lines.join("\n"));
+  }
+
+  /** Pictures a second over the last second. */
+  paced(drawn, now_ms) {
+    if (now_ms > this.counted.at_ms + 1000) {
+      this.counted = { at_ms: now_ms, drawn, pace: ((drawn - this.counted.drawn) * 1000) / (now_ms - this.counted.at_ms) };
+    }
+    return this.counted.pace;
   }
 
   status(shown, frame, stale, now_ms) {
@@ -83,8 +112,7 @@ export class Panel {
     this.text("session", session && !stale ? `visitor ${session}` : "");
     this.text("fps", shown && !stale ? shown.fps(now_ms).toFixed(1) : "–");
     this.text("confidence", frame && !stale ? String(Math.round(100 * (frame.confidence || 0))) : "–");
-    const [x, y, z, w] = frame?.head?.rotation || [0, 0, 0, 1];
-    const yaw_deg = (Math.atan2(2 * (w * y + x * z), 1 - 2 * (x * x + y * y)) * 180) / Math.PI;
+    const [yaw_deg] = angles_deg(frame?.head?.rotation);
     this.text("yaw", frame?.head && !stale ? yaw_deg.toFixed(0).replace("-0", "0").replace("-", "−") : "–");
   }
 
@@ -147,17 +175,20 @@ export class Panel {
     }
   }
 
-  expression(frame, stale, now_ms) {
+  rank(frame, now_ms) {
+    if (now_ms < this.ranked_ms + RANK_EVERY_MS) return;
+    this.ranked_ms = now_ms;
+    const shapes = frame?.blendshapes || {};
+    this.top = Object.keys(shapes).sort((a, b) => shapes[b] - shapes[a]).slice(0, MOST_SHAPES);
+  }
+
+  expression(frame, stale) {
     for (const [name, value] of Object.entries(frame?.mood || {})) {
       const mood = this.row("moods", name, () => labelled("div", "i", "span"));
       fill(mood.children[0], stale ? 0 : clip(value));
       write(mood.children[1], name);
     }
     const shapes = frame?.blendshapes || {};
-    if (now_ms > this.ranked_ms + RANK_EVERY_MS) {
-      this.ranked_ms = now_ms;
-      this.top = Object.keys(shapes).sort((a, b) => shapes[b] - shapes[a]).slice(0, MOST_SHAPES);
-    }
     const box = this.byId("shapes");
     while (box.children.length < this.top.length) box.append(labelled("div", "span", "i", "b"));
     this.top.forEach((name, i) => {
@@ -222,6 +253,16 @@ function write(element, value) {
 function fill(bar, share) {
   const value = share.toFixed(2);
   if (bar.style.getPropertyValue("--value") !== value) bar.style.setProperty("--value", value);
+}
+
+/** Yaw, pitch and roll of a rotation: right, up and to the left shoulder are positive. */
+function angles_deg([x, y, z, w] = [0, 0, 0, 1]) {
+  const angles = [
+    Math.atan2(2 * (w * y + x * z), 1 - 2 * (x * x + y * y)),
+    -Math.asin(Math.min(1, Math.max(-1, 2 * (w * x - y * z)))),
+    Math.atan2(2 * (w * z + x * y), 1 - 2 * (x * x + z * z)),
+  ];
+  return angles.map((angle) => (angle * 180) / Math.PI);
 }
 
 const gib = (mb) => (mb >= 1024 ? `${(mb / 1024).toFixed(1)} GiB` : `${Math.round(mb)} MiB`);

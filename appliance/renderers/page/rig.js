@@ -73,7 +73,7 @@ function corner(side, s, jaw, mouth) {
   const narrow = (1 - 0.52 * mouth.pucker) * (1 - 0.36 * mouth.funnel);
   return {
     x: (0.31 + 0.12 * smile + 0.05 * dimple + 0.12 * stretch - 0.03 * frown - 0.05 * jaw.open) * narrow,
-    y: 0.045 + 0.13 * smile - 0.14 * frown + 0.03 * dimple - 0.05 * stretch - 0.1 * jaw.open * (1 - 0.6 * smile),
+    y: 0.045 + 0.13 * smile - 0.19 * frown + 0.03 * dimple - 0.05 * stretch - 0.1 * jaw.open * (1 - 0.6 * smile),
     lift: 0.11 * s(`mouthUpperUp${side}`) + 0.03 * sneer + 0.07 * mouth.funnel + 0.035 * mouth.apart,
     drop: 0.12 * s(`mouthLowerDown${side}`) + 0.07 * mouth.funnel,
     thin: clamp(0.24 * smile + 0.3 * stretch + 0.5 * press, 0, 0.85),

@@ -1,6 +1,7 @@
 // Which avatars there are, and what is known of each and of its device.
 
 const WINDOW_MS = 10_000;
+const MOST = 256; // streams, and devices, that are known at once: a screen that runs for months meets many
 
 /** Everything heard so far, by topic of the contract. */
 export class Streams {
@@ -18,7 +19,7 @@ export class Streams {
     }
     const [, , site, device, ...rest] = topic.split("/");
     const place = `${site}/${device}`;
-    if (!this.devices.has(place)) this.devices.set(place, { events: [] });
+    if (!this.devices.has(place)) add(this.devices, place, { events: [] });
     const known = this.devices.get(place);
     if (rest.length === 1) {
       if (rest[0] === "event") known.events = payload;
@@ -28,7 +29,7 @@ export class Streams {
     const [name, slot, leaf] = rest;
     if (leaf !== "state" && leaf !== "frame") return null;
     const key = `${place}/${name}/${slot}`;
-    if (!this.streams.has(key)) this.streams.set(key, new Stream(key, place, name, slot));
+    if (!this.streams.has(key)) add(this.streams, key, new Stream(key, place, name, slot));
     const stream = this.streams.get(key);
     if (leaf === "state") {
       stream.state = payload;
@@ -46,6 +47,12 @@ export class Streams {
     for (const stream of this.streams.values()) if (!best || rank(stream) > rank(best)) best = stream;
     return best;
   }
+}
+
+/** Add to a map, forgetting whom it has known longest where it is full. */
+function add(map, key, value) {
+  if (map.size >= MOST) map.delete(map.keys().next().value);
+  map.set(key, value);
 }
 
 /** One avatar: its newest frame, and how the last seconds went. */
