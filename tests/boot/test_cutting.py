@@ -13,7 +13,8 @@ from .churn import KEY, ranges_file
 from .cutting import damage
 
 KEEP = "import sys; from pathlib import Path; from boot.churn import keep_on; keep_on(*map(Path, sys.argv[1:]))"
-WAIT_S = 30.0
+ENOUGH = 3
+WAIT_S = 120.0  # for a machine that is busy with its disk; a second elsewhere
 
 
 @pytest.fixture
@@ -24,11 +25,13 @@ def kept(tmp_path: Path) -> int:
     command = [sys.executable, "-c", KEEP, str(tmp_path), str(said)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     ends_s = time.monotonic() + WAIT_S
-    while int(said.read_text()) < 3 and time.monotonic() < ends_s:
+    while int(said.read_text()) < ENOUGH and process.poll() is None and time.monotonic() < ends_s:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    return int(said.read_text())
+    number = int(said.read_text())
+    assert number >= ENOUGH, f"only {number} were kept before {process.returncode}"
+    return number
 
 
 def found(storage: Path, said: int) -> list[str]:
@@ -37,7 +40,6 @@ def found(storage: Path, said: int) -> list[str]:
 
 
 def test_what_was_kept_is_whole_after_a_kill(tmp_path: Path, kept: int) -> None:
-    assert kept >= 3
     assert found(tmp_path, kept) == []
 
 
