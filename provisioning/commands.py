@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import io
 import json
-import re
 import sys
 import tarfile
 import time
@@ -19,7 +18,7 @@ from provisioning import applying, verifying
 from provisioning.bundle import read
 from provisioning.connection import Access, Link, LinkError, access_of, connected
 from provisioning.errors import ProvisioningError
-from provisioning.examining import Finding, examine
+from provisioning.examining import Finding, examine, without_secrets
 from provisioning.fleet import Outcome, Say, in_turn, together, waves
 from provisioning.site import Device, Site, SiteError
 
@@ -33,7 +32,6 @@ SUMMARIES = {
     "collect": "Write a support bundle a device: no pictures, no secrets.",
 }
 _BOOT_S = 180
-_ADDRESS_PASSWORD = re.compile(r"(?<=://)[^/@\s\"]+(?=@)")  # rtsp://user:password@camera
 _UNITS = ("avatar-appliance", "avatar-engines", "appliance-keeper", "appliance-keeper-guard", "mosquitto")
 
 
@@ -267,11 +265,6 @@ async def _journal(link: Link, lines: int) -> str:
     units = [f"--unit={unit}.service" for unit in _UNITS]
     command = ["journalctl", "--no-pager", "--output=short-iso", f"--lines={lines}", *units]
     return without_secrets((await link.ask("run", command=command))["output"])
-
-
-def without_secrets(text: str) -> str:
-    """Take out names and passwords within addresses."""
-    return _ADDRESS_PASSWORD.sub("***", text)
 
 
 _COLLECTED = {

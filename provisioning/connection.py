@@ -92,13 +92,14 @@ class Link:
         there = await self.ask("sha256", path=target)
         offset = there["size"] if there["size"] < size else 0
         async with self._begun("receive", {"path": target, "offset": offset, "size": size}) as process:
-            with source.open("rb") as file:
+            # a device that gives up hangs up; its reason is in its answer
+            with source.open("rb") as file, contextlib.suppress(BrokenPipeError):
                 file.seek(offset)
                 while block := file.read(_BLOCK):
                     process.stdin.write(block)
                     await process.stdin.drain()
                     told(file.tell() / size)
-            process.stdin.write_eof()
+                process.stdin.write_eof()
             if not _checked(await process.stdout.readline() or b"{").get("size") == size:
                 raise CutError("the copy was cut; apply again resumes")
 

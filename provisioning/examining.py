@@ -1,6 +1,7 @@
 """Look at a device and say what would change there. Nothing is changed by looking."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -13,6 +14,7 @@ from provisioning.desired import Content, Resource, Table
 from provisioning.errors import AuthorityError
 from provisioning.site import Device, Site
 
+_ADDRESS_PASSWORD = re.compile(r"(?<=://)[^/@\s\"]+(?=@)")  # rtsp://user:password@camera
 _RENEW = timedelta(days=60)  # a certificate that ends sooner is renewed
 
 
@@ -185,4 +187,9 @@ def _diff(path: str, before: str | None, after: str | None) -> list[str]:
     if before is None:
         return [f"+ {path}: {len((after or '').splitlines())} lines"]
     lines = difflib.unified_diff(before.splitlines(), (after or "").splitlines(), path, path, lineterm="", n=1)
-    return list(lines)
+    return [without_secrets(line) for line in lines]
+
+
+def without_secrets(text: str) -> str:
+    """Take out names and passwords within addresses."""
+    return _ADDRESS_PASSWORD.sub("***", text)

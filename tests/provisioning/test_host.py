@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from provisioning import desired
-from provisioning.commands import without_secrets
 from provisioning.device import host
-from provisioning.examining import _why_enrol
+from provisioning.examining import _diff, _why_enrol, without_secrets
 
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
@@ -137,6 +136,13 @@ def test_passwords_in_addresses_are_taken_out() -> None:
     text = 'source = "rtsp://guard:secret@door/1" and mqtts://broker:8884'
 
     assert without_secrets(text) == 'source = "rtsp://***@door/1" and mqtts://broker:8884'
+
+
+def test_a_diff_shows_that_an_address_changes_and_not_its_password() -> None:
+    lines = _diff("f", 'a = "rtsp://guard:old@door"\n', 'a = "rtsp://guard:new@gate"\n')
+
+    assert any(line.startswith("+a = ") and "gate" in line for line in lines)
+    assert not any("old@" in line or "new@" in line for line in lines)
 
 
 def test_keeper_files_are_switched_by_one_link() -> None:

@@ -154,8 +154,11 @@ def _refused_bundles(stage: Stage, booth: Booth) -> Iterator[Result]:
     stage.laptop.write_site([booth], tampered)
     done = stage.laptop.run("apply")
     yield holds("a bundle with one flipped bit is refused", "was changed" in done.output, _last(done.output))
-    booth.run("sh", "-c", "mount -t tmpfs -o size=1m none /opt/avatar-appliance/deployments; true")
-    booth.run("sh", "-c", "umount /opt/avatar-appliance/deployments")
+    booth.run("mount", "-t", "tmpfs", "-o", "size=1m", "none", "/var/lib/avatar-provision")
+    stage.laptop.write_site([booth], stage.bundle("1.0.3"))
+    done = stage.laptop.run("apply")
+    yield holds("a full disk is told", "MB are free" in done.output, _last(done.output))
+    booth.run("umount", "/var/lib/avatar-provision")
 
 
 def bad_releases(stage: Stage) -> Iterator[Result]:
@@ -297,6 +300,8 @@ def secrets(stage: Stage) -> Iterator[Result]:
         time.sleep(0.3)
     outputs = [process.communicate()[0]]
     outputs += [stage.laptop.run(*words).output for words in (["logs"], ["status"], ["collect"], ["plan"])]
+    stage.laptop.write_site([booth], stage.bundle("1.0.0"), source=address.replace("door", "gate"))
+    outputs.append(stage.laptop.run("plan").output)
     collected = next(stage.laptop.folder.glob("lobby-*.tar.gz"))
     with tarfile.open(collected) as archive:
         outputs += [file.read().decode() for member in archive if (file := archive.extractfile(member))]
