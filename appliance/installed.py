@@ -1,6 +1,7 @@
 """Which networks these settings need, and what runs each."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.face.expression_network import OWN_MODEL
@@ -8,6 +9,7 @@ from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
 from appliance.settings import Settings
 from appliance.values import Event
+from engines.brought import is_brought
 from engines.keys import Wanted
 from engines.networks import Network, network
 from engines.opening import InUse, in_use, open_network
@@ -15,6 +17,7 @@ from engines.own import is_own_model
 from engines.runners import Runner
 
 _LARGEST_BATCH = 8
+_TOGETHER = ("face_landmarks", LANDMARK_MODEL, OWN_MODEL, BLENDSHAPE_MODEL)  # called once for all faces
 _TASK = ("face_detector", LANDMARK_MODEL)
 
 
@@ -53,7 +56,10 @@ def wanted_engines(settings: Settings) -> Wanted:
 
 def opened(settings: Settings, name: str) -> Runner:
     """Load one network; it must have been fetched, and on a GPU its engine been built."""
-    return open_network(network(name, settings.storage.models), settings.engines.runner, wanted_engines(settings))
+    wanted = wanted_engines(settings)
+    if name in _TOGETHER or is_brought(name):
+        wanted = replace(wanted, faces=sum(camera.faces for camera in settings.camera) or 1)
+    return open_network(network(name, settings.storage.models), settings.engines.runner, wanted)
 
 
 def network_named(settings: Settings, name: str) -> Network:

@@ -30,6 +30,7 @@ class Wanted:
     calibration: Path  # the folder of this site's ranges and held-out inputs, a folder a network
     largest_batch: int = 8
     optimisation_level: int = 3
+    faces: int = 1  # at most in one call: what a processor makes itself ready for
 
 
 @dataclass(frozen=True, slots=True)

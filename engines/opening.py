@@ -58,7 +58,7 @@ def processor(runner: str = "auto") -> str:
 def open_network(network: Network, runner: str, wanted: Wanted) -> Runner:
     """Make a network ready to run: on the GPU from the store of engines, or on the processor from its file."""
     if choose(runner) != "tensorrt":
-        return open_runner(network.onnx, runner)
+        return open_runner(network.onnx, runner, largest_batch=wanted.faces)
     store = Store(wanted.engines)
     plan = store.read(choose_engine(network, wanted, this_board(), store).key)
     from engines.tensorrt_runner import open_plan
@@ -81,12 +81,12 @@ def this_board() -> Board:
     return read_board(str(library().module.__version__), gpu)
 
 
-def open_runner(path: Path, runner: str = "auto", threads: int = 1) -> Runner:
-    """Load an ONNX file on the processor, with the library that ``processor`` names."""
+def open_runner(path: Path, runner: str = "auto", threads: int = 1, largest_batch: int = 1) -> Runner:
+    """Load an ONNX file on the processor, with the library that ``processor`` names, ready for such batches."""
     if processor(runner) == "openvino":
         from engines.openvino_runner import OpenVinoRunner
 
-        return OpenVinoRunner(path, threads)
+        return OpenVinoRunner(path, threads, largest_batch)
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
     return OnnxRuntimeRunner(path, threads)

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from engines.errors import EngineError
@@ -10,6 +11,7 @@ from engines.fetch import model_path
 from engines.keys import Wanted
 from engines.networks import network
 from engines.opening import InUse, in_use, open_network, open_runner
+from engines.own import own_model, own_model_path
 
 
 def wanted(folder: Path) -> Wanted:
@@ -52,16 +54,34 @@ def test_a_file_that_is_no_network_is_an_engine_error(tmp_path: Path, runner: st
         open_runner(path, runner)
 
 
+@pytest.mark.parametrize("faces", [1, 2, 4])
 @pytest.mark.parametrize("runner", ["openvino", "onnxruntime"])
-def test_one_sample_and_a_batch_compute_the_same(models: Path, runner: str) -> None:
-    run = open_runner(model_path(models, "face_landmarks"), runner)
-    images = np.random.default_rng(4).random((3, 3, 192, 192), dtype=np.float32)
+def test_one_sample_and_a_batch_compute_the_same(models: Path, runner: str, faces: int) -> None:
+    """Whatever batches it is ready for: three are one and one and one, or two and one."""
+    run = open_runner(model_path(models, "face_detector"), runner, largest_batch=faces)
+    images = np.random.default_rng(4).random((7, 3, 128, 128), dtype=np.float32)
+    alone = [{name: output.copy() for name, output in run({"image": image[None]}).items()} for image in images]
 
-    batch = {name: output.copy() for name, output in run({"image": images}).items()}
-    alone = [{name: output.copy() for name, output in run({"image": images[i : i + 1]}).items()} for i in range(3)]
+    for count in (2, 3, 4, 7):
+        batch = run({"image": images[:count]})
+        for name, outputs in batch.items():
+            true = np.concatenate([sample[name] for sample in alone[:count]])
+            np.testing.assert_allclose(outputs, true, rtol=1e-4, atol=1e-4)
 
-    for name, outputs in batch.items():
-        np.testing.assert_array_equal(outputs, np.concatenate([sample[name] for sample in alone]))
+
+@pytest.mark.parametrize("runner", ["openvino", "onnxruntime"])
+def test_a_network_of_one_fixed_batch_runs_its_samples_one_by_one(tmp_path: Path, runner: str) -> None:
+    model = onnx.load(own_model_path("expression"))
+    for entry in (*model.graph.input, *model.graph.output):
+        entry.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, tmp_path / "one.onnx")
+    shapes = own_model("expression").inputs
+    given = {name: np.random.default_rng(1).random((3, *shape[1:]), np.float32) for name, shape in shapes.items()}
+
+    fixed = open_runner(tmp_path / "one.onnx", runner, largest_batch=4)(given)["blendshapes"]
+
+    true = open_runner(own_model_path("expression"), runner, largest_batch=4)(given)["blendshapes"]
+    np.testing.assert_allclose(fixed, true, atol=1e-4)
 
 
 def test_importing_the_package_loads_no_library() -> None:
