@@ -241,6 +241,10 @@ class TensorRTRunner:
         with self._engine.on_gpu("preparing"):
             return {batch: self._record(batch, tensor, writer) for batch in self._contexts}
 
+    def room(self, batch: int) -> Mapping[str, Tensor]:
+        """Where a batch's inputs are fetched from; who writes there and launches spares a copy."""
+        return self._recorded[batch].inputs
+
     def launch(self, batch: int) -> None:
         """Begin a run on what lies in the buffers, and do not wait."""
         with self._running:

@@ -42,8 +42,8 @@ def say(name: str, **figures: object) -> None:
     print(name, json.dumps(figures, default=lambda value: round(float(value), 4)), flush=True)
 
 
-def shop(folder: Path, precision: str, largest_batch: int = 8) -> Workshop:
-    wanted = Wanted(precision, folder / "engines", folder / "calibration", largest_batch)
+def shop(folder: Path, precision: str, largest_batch: int = 8, level: int = 3) -> Workshop:
+    wanted = Wanted(precision, folder / "engines", folder / "calibration", largest_batch, level)
     return Workshop(this_machine(), Store(wanted.engines), wanted, lambda line: print("#", line, flush=True), quiet)
 
 
@@ -74,7 +74,7 @@ def loaded(folder: Path, key: Key) -> tuple[LoadedEngine, TensorRTRunner, dict[s
     return engine, runner, {"plan_mb": len(plan) / 1e6, "load_s": load_s, **memory}
 
 
-def resnet(folder: Path, minutes: float) -> None:
+def resnet(folder: Path, minutes: float, level: int) -> None:
     path = graphs.resnet18(folder / "resnet18.onnx")
     one = replace(network(str(path), folder), tolerance={"output": 0.5})
     calibrated(one, folder)
@@ -88,6 +88,7 @@ def resnet(folder: Path, minutes: float) -> None:
         images = graphs.pictures(16, 224, 5)
         first = {"input": images[:1].copy()}
         p1, p16 = times(partial(runner, first), FRAMES), times(partial(runner, {"input": images}))
+        replays = {batch: times(partial(replay, runner, batch)) for batch in (1, 16)}
         figures |= {
             "p50_ms": p1.p50_ms,
             "p99_ms": p1.p99_ms,
@@ -96,6 +97,9 @@ def resnet(folder: Path, minutes: float) -> None:
         }
         figures |= {
             "batch 16/1": p16.p50_ms / p1.p50_ms,
+            "replay p50_ms": replays[1].p50_ms,
+            "replay batch 16 p50_ms": replays[16].p50_ms,
+            "replay 16/1": replays[16].p50_ms / replays[1].p50_ms,
             "nodes": runner.nodes(),
             "error": stock.record.errors["output"],
         }
@@ -105,17 +109,23 @@ def resnet(folder: Path, minutes: float) -> None:
     contexts(one, folder)
 
 
+def replay(runner: TensorRTRunner, batch: int) -> None:
+    """What lies where the GPU fetches it, there and back: no copy on the processor."""
+    runner.launch(batch)
+    runner.wait()
+
+
 def overhead(runner: TensorRTRunner, given: dict[str, np.ndarray]) -> None:
-    """The runner beside a bare replay with the same copies: the upload is in the graph, the host's copy beside it."""
-    pinned = np.empty_like(given["input"])
+    """The runner beside a bare replay with the same copies: to where the GPU fetches it, and what is in the graph."""
+    pinned = runner.room(1)["input"]
 
     def bare() -> None:
         np.copyto(pinned, given["input"])
         runner.launch(1)
         runner.wait()
 
-    replay, whole = times(bare, 3000), times(lambda: runner(given), 3000)
-    say("runner over bare replay", bare_ms=replay.p50_ms, runner_ms=whole.p50_ms, ratio=whole.p50_ms / replay.p50_ms)
+    alone, whole = times(bare, 3000), times(lambda: runner(given), 3000)
+    say("runner over bare replay", bare_ms=alone.p50_ms, runner_ms=whole.p50_ms, ratio=whole.p50_ms / alone.p50_ms)
 
 
 def contexts(one: Network, folder: Path) -> None:
@@ -148,13 +158,13 @@ def rate(runners: list[TensorRTRunner], frames: int = 4000) -> float:
     return len(runners) * frames / (time.monotonic() - began_s)
 
 
-def networks(folder: Path, minutes: float) -> None:
+def networks(folder: Path, only: str = "", level: int = 3, tune: bool = True) -> None:
     """Every network of the appliance in FP16 and INT8: errors, times, kernels."""
-    for name in OURS:
+    for name in [only] if only else OURS:
         one = network(name, folder / "models")
         for precision in ("fp16", "int8"):
-            workshop = shop(folder, precision)
-            stock = workshop.ensure(one, tune=True)
+            workshop = shop(folder, precision, level=level)
+            stock = workshop.ensure(one, tune=tune)
             _, runner, figures = loaded(folder, stock.record.key)
             for batch in (1, 8):
                 given = batch_of(made_samples(one), batch)
@@ -172,15 +182,15 @@ def networks(folder: Path, minutes: float) -> None:
             )
 
 
-def chain(folder: Path, minutes: float) -> None:
+def chain(folder: Path, minutes: float, level: int) -> None:
     """One frame's way through our own networks, Python included."""
     for where, gpu_crop in (("processor", False), ("GPU", True)):
-        for name, call in chain_step(folder, gpu_crop).items():
+        for name, call in chain_step(folder, level, gpu_crop).items():
             say(f"chain {name}, cut by the {where}", **asdict(times(call, 2000)))
-    say("landmarks from squares cut by the GPU, off by", **cut_difference(folder))
+    say("landmarks from squares cut by the GPU, off by", **cut_difference(folder, level))
 
 
-def chain_step(folder: Path, gpu_crop: bool = False) -> dict[str, Callable[[], Any]]:
+def chain_step(folder: Path, level: int, gpu_crop: bool = False) -> dict[str, Callable[[], Any]]:
     import cv2
 
     from appliance.face.detector import Detector
@@ -191,7 +201,9 @@ def chain_step(folder: Path, gpu_crop: bool = False) -> dict[str, Callable[[], A
     from appliance.listening.viseme_network import MODEL, VisemeNetwork
     from engines.own import own_model
 
-    settings = from_table({"storage": {"directory": str(folder)}, "engines": {"runner": "tensorrt"}})
+    settings = from_table(
+        {"storage": {"directory": str(folder)}, "engines": {"runner": "tensorrt", "optimisation_level": level}}
+    )
     photograph = cv2.imread(str(folder / "models/sources/astronaut.png"))
     picture = np.zeros((720, 1280, 3), np.uint8)
     picture[:, 280:1000] = cv2.resize(photograph[:300, 75:375], (720, 720))  # so near that the detector sees the face
@@ -243,16 +255,16 @@ def cropping(settings: Settings, picture: GpuPicture, name: str) -> Runner:
     return runner
 
 
-def cut_difference(folder: Path) -> dict[str, float]:
+def cut_difference(folder: Path, level: int) -> dict[str, float]:
     """How far landmarks lie apart that were read from squares of the two, pixels of the picture."""
-    read = [chain_step(folder, gpu_crop)["landmarks with crop"]() for gpu_crop in (False, True)]
+    read = [chain_step(folder, level, gpu_crop)["landmarks with crop"]() for gpu_crop in (False, True)]
     apart = np.linalg.norm(read[0][0].points_px - read[1][0].points_px, axis=1)
     return {"mean_px": apart.mean(), "largest_px": apart.max()}
 
 
-def soak(folder: Path, minutes: float) -> None:
+def soak(folder: Path, minutes: float, level: int) -> None:
     """Memory of the GPU and of this process while frames go through, cut by the GPU."""
-    frame = chain_step(folder, gpu_crop=True)["frame: crop, landmarks, expression"]
+    frame = chain_step(folder, level, gpu_crop=True)["frame: crop, landmarks, expression"]
     for _ in range(2000):
         frame()
     before, host, frames = free_bytes(), resident_mb(), 0
@@ -269,14 +281,20 @@ def resident_mb() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"resnet": resnet, "networks": networks, "chain": chain, "soak": soak}
-    parser.add_argument("what", nargs="+", choices=parts)
+    parts = {"resnet": resnet, "chain": chain, "soak": soak}
+    parser.add_argument("what", nargs="+", choices=("networks", *parts))
     parser.add_argument("--folder", type=Path, default=Path("measured"))
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--only", default="", choices=("", *OURS), help="networks: this one")
+    parser.add_argument("--level", type=int, default=3, help="of the networks and the chain, 0 to 5")
+    parser.add_argument("--untuned", action="store_true", help="networks: the first form of each precision alone")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for what in arguments.what:
-        parts[what](arguments.folder, arguments.minutes)
+        if what == "networks":
+            networks(arguments.folder, arguments.only, arguments.level, not arguments.untuned)
+        else:
+            parts[what](arguments.folder, arguments.minutes, arguments.level)
 
 
 if __name__ == "__main__":
