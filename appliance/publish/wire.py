@@ -135,7 +135,8 @@ def encode(state: AvatarState, utc_offset_ns: int) -> bytes:
     A quaternion has three, a tenth of a degree; metres have three.
     """
     voice = state.voice
-    return _json(
+    blendshapes, visemes, mood = _weights(state)
+    first = _text(
         {
             "v": VERSION,
             "seq": state.sequence,
@@ -146,13 +147,12 @@ def encode(state: AvatarState, utc_offset_ns: int) -> bytes:
             "captured_utc_ns": state.captured_ns + utc_offset_ns,
             "head": _head(state.head),
             "gaze": {"left": _angles(state.gaze.left_deg), "right": _angles(state.gaze.right_deg)},
-            "blendshapes": _weights(BLENDSHAPES, state.blendshapes),
-            "visemes": _weights(VISEMES, state.visemes),
-            "voice": {"active": bool(voice.active), "level": _level(voice.level), "arousal": _level(voice.arousal)},
-            "mood": _weights(MOODS, state.mood),
-            "latency_ms": {name: max(0, _number(ms, 1)) for name, ms in state.latency_ms.items() if math.isfinite(ms)},
         }
     )
+    heard = _text({"active": bool(voice.active), "level": _level(voice.level), "arousal": _level(voice.arousal)})
+    took = {name: max(0, _number(ms, 1)) for name, ms in state.latency_ms.items() if math.isfinite(ms)}
+    weights = f'"blendshapes":{blendshapes},"visemes":{visemes},"voice":{heard},"mood":{mood}'
+    return f'{first[:-1]},{weights},"latency_ms":{_text(took)}}}'.encode()
 
 
 def encode_state(state: AvatarState, utc_offset_ns: int) -> bytes:
@@ -323,10 +323,14 @@ def _array(names: Sequence[str], weights: Mapping[str, float]) -> Float32:
     return values.astype(np.float32)
 
 
-def _weights(names: Sequence[str], values: Float32) -> dict[str, float]:
-    sound = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    rounded = np.round(np.clip(sound, 0.0, 1.0), 2).tolist()
-    return dict(zip(names, (value or 0 for value in rounded), strict=True))
+def _weights(state: AvatarState) -> list[str]:
+    """The JSON of blendshapes, visemes and mood: most of a frame, and three times as fast by templates."""
+    parts = (state.blendshapes, state.visemes, state.mood)
+    if [len(part) for part in parts] != _CHANNELS:
+        raise ValueError(f"a state has {_CHANNELS} channels, got {[len(part) for part in parts]}")
+    values = np.concatenate(parts).astype(np.float64)
+    steps = np.rint(np.clip(np.where(np.isfinite(values), values, 0.0), 0.0, 1.0) * 100).astype(np.intp).tolist()
+    return [template % tuple([_STEPS[step] for step in steps[part]]) for template, part in _TEMPLATES]
 
 
 def _level(value: float) -> float:
@@ -361,8 +365,19 @@ def _finite_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+
+_STEPS = [_text(step / 100 or 0) for step in range(101)]
+_CHANNELS = [len(BLENDSHAPES), len(VISEMES), len(MOODS)]
+_ENDS = np.cumsum([0, *_CHANNELS]).tolist()
+_TEMPLATES = [
+    (_text(dict.fromkeys(names, "%s")).replace('"%s"', "%s"), slice(start, end))
+    for names, start, end in zip((BLENDSHAPES, VISEMES, MOODS), _ENDS, _ENDS[1:], strict=False)
+]
+
+
 def _json(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return _text(fields).encode()
 
 
 def _digest(text: str) -> str:
