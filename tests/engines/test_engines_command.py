@@ -304,3 +304,12 @@ def test_a_network_is_split_where_it_is_told(bench: Bench, tmp_path: Path) -> No
 
 def test_splitting_at_a_tensor_that_is_not_there_names_it(bench: Bench) -> None:
     assert "nowhere" in one_line(bench.run("split", bench.onnx(), "--at", "nowhere"))
+
+
+def test_a_manifest_of_somebodys_network_that_is_wrong_is_one_line(bench: Bench) -> None:
+    (bench.folder / "mine").mkdir()
+    (bench.folder / "mine/model.toml").write_text('onnx = "net.onnx"\n')
+
+    said = one_line(bench.run("build", str(bench.folder / "mine/model.toml")))
+
+    assert said.endswith("missing or unknown: input, output")
