@@ -48,7 +48,7 @@ def prove(site: Site, device: Device, status: Table, active: str) -> Iterator[Pr
 
 
 def _release(status: Table) -> Proof:
-    if not status:
+    if not status or not status["active"]:
         return Proof("release", False, "none was ever installed; apply the site file")
     proved = not status["on_trial"] and status["settled"] and "proved itself" in status["last"]
     return Proof("release", proved, f"{status['release']}: {status['last']}")

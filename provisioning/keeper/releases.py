@@ -236,12 +236,16 @@ class Keeper:
     def status(self) -> dict[str, Any]:
         """The state in words a laptop can read."""
         state = self.state()
-        if not state.active:
-            return {**asdict(state), "release": "", "previous_release": "", "installed": self.installed()}
-        deployment = self.deployment(state.active)
-        previous = str(self.deployment(state.previous)["release"]) if state.previous else ""
-        more = {"release": deployment["release"], "previous_release": previous, "installed": self.installed()}
-        return {**asdict(state), **more, "on_trial": state.on_trial, "deployment": deployment}
+        deployment = self.deployment(state.active) if state.active else {}
+        previous = self.deployment(state.previous) if state.previous else {}
+        return {
+            **asdict(state),
+            "on_trial": state.on_trial,
+            "release": deployment.get("release", ""),
+            "previous_release": previous.get("release", ""),
+            "installed": self.installed(),
+            "deployment": deployment,
+        }
 
     def installed(self) -> dict[str, str]:
         """The releases that are whole, each with the SHA-256 of its bundle's manifest."""

@@ -154,7 +154,9 @@ def _build(bundle: Path, release: Path, manifest: Manifest, say: Say) -> None:
         say("unpacking the models")
         where = f"storage.directory={release}"
         fetch = [str(release / "bin/appliance"), "models", "fetch", "--bundle", str(bundle / "models.tar")]
-        _do([*fetch, "--config", "/dev/null", "--set", where])  # not the settings of another release
+        nothing = bundle / "nothing.toml"
+        nothing.touch()
+        _do([*fetch, "--config", str(nothing), "--set", where])  # not the settings of another release
     _do(["chmod", "-R", "go=u-w", str(release)])
 
 

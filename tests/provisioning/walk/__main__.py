@@ -2,7 +2,7 @@
 
     sudo .venv/bin/python -m tests.provisioning.walk                              # all of them
     sudo .venv/bin/python -m tests.provisioning.walk cuts --cuts 5
-    sudo .venv/bin/python -m tests.provisioning.walk fresh --bundle avatar-appliance-0.1.0-debian12.bundle
+    sudo .venv/bin/python -m tests.provisioning.walk fresh --bundle B.bundle --signer KEY.pub --films DIR
 
 ``fresh`` takes the product's own bundle for Debian 12; the others a stand-in that installs in seconds.
 """
@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"default: all of {', '.join(_ALL)}")
     parser.add_argument("--bundle", type=Path, help="fresh: the product's bundle for debian12")
+    parser.add_argument("--signer", type=Path, help="fresh: the public key that signed it")
     parser.add_argument("--films", type=Path, help="fresh: a folder with a clip.mp4")
     parser.add_argument("--cuts", type=int, default=20, help="cuts: how many (default: %(default)s)")
     parser.add_argument("--devices", type=int, default=10, help="fleet: how many (default: %(default)s)")

@@ -51,6 +51,10 @@ class Laptop:
             lines.append(f'[[device]]\nname = "{booth.name}"\nhost = "{booth.address}"\n{camera}')
         (self.folder / "site.toml").write_text("\n".join(lines) + "\n")
 
+    def trust(self, signer: Path) -> None:
+        """Trust the key that signed the product's bundle."""
+        (self.folder / "release.pub").write_text(signer.read_text())
+
     def start(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "provisioning", words[0], "site.toml", *words[1:]]
         root = Path(__file__).parents[3]

@@ -87,6 +87,7 @@ def fresh(stage: Stage) -> Iterator[Result]:
     """A board as it comes, to live; a second apply; off and on."""
     booth = stage.booth()
     booth.boot()
+    stage.laptop.trust(stage.arguments.signer)
     stage.laptop.write_site([booth], stage.arguments.bundle.absolute())
     began_s = time.monotonic()
     done = stage.laptop.run("apply", "--accept-new")
