@@ -92,27 +92,27 @@ def _holding(whose: str, ends_s: float, cure: str) -> Finding:
 def permissions(visit: _Visit, own: str, others: str) -> Iterator[Finding]:
     """Whether we may write what is ours, and nothing else."""
     if visit.codes.get(own) == "Not authorized":
-        yield Finding("broker", Verdict.STOP, f"does not let us write {own}", _ACL_CURE)
+        yield Finding("access", Verdict.STOP, f"does not let us write {own}", _ACL_CURE)
     # MQTT 3.1.1 says yes to everything: there, only what arrives is a proof.
     told = visit.status is not None and visit.status.protocol == "5"
     if others in visit.heard or (told and visit.codes.get(others) in _TAKEN):
-        yield Finding("broker", Verdict.WEAK, "lets this device write topics of others", _ACL_CURE)
+        yield Finding("access", Verdict.WEAK, "lets this device write topics of others", _ACL_CURE)
     elif others in visit.codes:
         how = "refuses" if told else "hands on nothing of"
-        yield Finding("broker", Verdict.FINE, f"{how} what we write to topics of others")
+        yield Finding("access", Verdict.FINE, f"{how} what we write to topics of others")
 
 
 def strangers(wanted: config.Broker) -> Iterator[Finding]:
     """Whether the broker lets in who says no name."""
     nobody = replace(wanted, username_file="", password_file="", cert_file="", key_file="")
     if nobody == wanted:
-        yield Finding("broker", Verdict.WEAK, "lets us in without a name", "set allow_anonymous false; name us")
+        yield Finding("access", Verdict.WEAK, "lets us in without a name", "set allow_anonymous false; name us")
         return
     visit = _visit(nobody, "", "")
     if visit.status is not None and visit.status.connections:
-        yield Finding("broker", Verdict.WEAK, "lets in anybody without a name", "set allow_anonymous false")
+        yield Finding("access", Verdict.WEAK, "lets in anybody without a name", "set allow_anonymous false")
     else:
-        yield Finding("broker", Verdict.FINE, "lets in nobody without a name")
+        yield Finding("access", Verdict.FINE, "lets in nobody without a name")
 
 
 def _visit(wanted: config.Broker, own: str, others: str) -> _Visit:
