@@ -1,6 +1,5 @@
 """Which source of readings the settings ask for, and what happens when it falls silent."""
 
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -12,8 +11,6 @@ from appliance.health.readings import Reading, ReadingError, Source, joined
 from appliance.health.tegrastats import Tegrastats
 from appliance.values import Event
 from engines.board import power_mode
-
-log = logging.getLogger(__name__)
 
 _TEGRASTATS = "tegrastats"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -78,13 +75,11 @@ class Readings:
         self._failed_s, self._again_s = now_s, now_s + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         if why != self._lost:
-            log.warning("%s; the kernel's own files are read meanwhile", why)
             self._report(Event("readings_lost", {"error": why}))
         self._lost = why
 
     def _found(self) -> None:
         if self._lost:
-            log.warning("the board's readings are back")
             self._report(Event("readings_back", {}))
         self._lost = ""
 
