@@ -32,6 +32,7 @@ SUMMARIES = {
     "collect": "Write a support bundle a device: no pictures, no secrets.",
 }
 _BOOT_S = 180
+_START_S = 60
 _UNITS = ("avatar-appliance", "avatar-engines", "appliance-keeper", "appliance-keeper-guard", "mosquitto")
 
 
@@ -171,8 +172,7 @@ async def _verify(desk: Desk, groups: list[list[Device]]) -> int:
             await _reboot(desk.access(device), say)
         async with connected(desk.access(device)) as link:
             status = (await link.ask("facts"))["keeper"]
-            command = ["systemctl", "is-active", "avatar-appliance.service"]
-            active = (await link.ask("run", command=command))["output"].strip()
+            active = await _service_state(link)
         return await asyncio.to_thread(lambda: list(verifying.prove(desk.site, device, status, active)))
 
     outcomes = await together([device for group in groups for device in group], look, _tell)
@@ -184,6 +184,17 @@ async def _verify(desk: Desk, groups: list[list[Device]]) -> int:
                 mark = "good" if proof.good else "BAD "
                 print(f"{outcome.device.name}  {mark}  {proof.subject}: {proof.text}")
     return int(any(o.error or not all(proof.good for proof in o.result) for o in outcomes))
+
+
+async def _service_state(link: Link) -> str:
+    """The state of the appliance's service; one that is starting is given time."""
+    until_s = time.monotonic() + _START_S
+    while True:
+        command = ["systemctl", "is-active", "avatar-appliance.service"]
+        state = str((await link.ask("run", command=command))["output"]).strip()
+        if state != "activating" or time.monotonic() > until_s:
+            return state
+        await asyncio.sleep(0.5)
 
 
 async def _reboot(access: Access, say: Say) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 SERVICE = "avatar-appliance.service"
 WATCH = "appliance-keeper.service"
+SETTINGS = "/etc/avatar-appliance/appliance.toml"
 BOOTS_ON_TRIAL = 2  # the second boot within a trial goes back
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
@@ -120,6 +121,7 @@ class Keeper:
         release = self.home / "releases" / str(deployment["release"])
         if not (release / "release.json").exists():
             raise KeeperError(f"release {deployment['release']} is not installed in {release.parent}")
+        self._build_engines(release, deployment)
         before = self.state()
         if not before.settled:
             self._stop()
@@ -137,6 +139,29 @@ class Keeper:
         self.start()
         self._prune(number, old)
         return number
+
+    def _build_engines(self, release: Path, deployment: dict[str, Any]) -> None:
+        """On a board: build what this release lacks while the old one still runs; the old engines stay beside."""
+        if not (self.root / "etc/nv_tegra_release").exists():
+            return
+        storage, state = release / "storage", "/var/lib/avatar-appliance"
+        for name, target in (
+            ("models", "../models"),
+            ("engines", f"{state}/engines"),
+            ("calibration", f"{state}/calibration"),
+        ):
+            self.disk.link(storage / name, target)
+        text = next(entry["text"] for entry in deployment["files"] if entry["path"] == SETTINGS)
+        self.disk.write(
+            storage / "appliance.toml", text, 0o640, *(("root", "avatar") if self.root == Path("/") else ())
+        )
+        command = [str(release / "bin/appliance"), "engines", "prepare", "--config", str(storage / "appliance.toml")]
+        done = self.run(["runuser", "-u", "avatar", "--", *command, "--set", f"storage.directory={storage}"])
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+            raise KeeperError(
+                f"the engines of release {deployment['release']} cannot be built: {reason}; nothing changed"
+            )
 
     def settle(self) -> None:
         """Make link and files those of the active deployment; the appliance stands still meanwhile."""

@@ -50,12 +50,14 @@ class MortalDisk(Disk):
 class Units:
     """Stands for systemctl: it notes what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, failing: str = "") -> None:
         self.commands: list[str] = []
+        self._failing = failing
 
     def __call__(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         self.commands.append(" ".join(command))
-        return subprocess.CompletedProcess(command, 0, "ActiveState=active\nNRestarts=0\n", "")
+        status = int(bool(self._failing) and self._failing in self.commands[-1])
+        return subprocess.CompletedProcess(command, status, "ActiveState=active\nNRestarts=0\n", "out of memory")
 
 
 def keeper(root: Path, disk: Disk | None = None, units: Units | None = None) -> Keeper:
@@ -198,6 +200,27 @@ def test_a_killed_keeper_is_mended_without_a_boot(device: Path, tmp_path_factory
             assert not keeper(root).state().on_trial
         else:
             break
+
+
+def test_a_board_has_its_engines_before_anything_is_stopped(device: Path) -> None:
+    (device / "etc/nv_tegra_release").write_text("# R36")
+    units = Units()
+
+    keeper(device, units=units).deploy(deployment(NEW, EXTRA))
+
+    built = next(place for place, command in enumerate(units.commands) if "engines prepare" in command)
+    assert built < units.commands.index("systemctl stop avatar-appliance.service")
+    assert (device / f"opt/avatar-appliance/releases/{NEW}/storage/models").readlink() == Path("../models")
+
+
+def test_a_board_that_cannot_build_engines_keeps_what_it_has(device: Path) -> None:
+    (device / "etc/nv_tegra_release").write_text("# R36")
+
+    with pytest.raises(KeeperError, match="cannot be built: out of memory; nothing changed"):
+        keeper(device, units=Units("engines prepare")).deploy(deployment(NEW, EXTRA))
+
+    assert live(device) == OLD
+    assert not keeper(device).state().on_trial
 
 
 def test_a_release_that_is_not_whole_is_refused(device: Path) -> None:
