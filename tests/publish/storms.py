@@ -25,7 +25,7 @@ RECOVERY_S = 3.0
 GROWTH_MB = 5.0
 LATE_S = 1.0
 RETAINED = ("availability", "info", "cam0/0/state", "health")
-WARM_S = 4.0
+WARM_S = 2.0
 
 
 @dataclass
