@@ -14,7 +14,7 @@ import daemons
 import jsonschema
 import paho.mqtt.client as paho
 import pytest
-from brokers import DEVICE, INFO, ROOT, Mosquitto, older, wait_until
+from brokers import DEVICE, INFO, ROOT, Mosquitto, Reader, older, wait_until
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -86,7 +86,18 @@ class Running:
     wrong: list[str]
 
 
-def start(port: int, table: dict[str, Any] | None = None, age_s: float = 2 * SETTLING_S) -> Running:
+def settle(made: AvatarPublisher, port: int) -> None:
+    """Wait until the broker has read what a new connection began with, its subscription: an event follows it."""
+    assert wait_until(lambda: made.status().connected)
+    reader = Reader(port)
+    made.event(Event("settled"))
+    assert wait_until(lambda: reader.on("event") != [])
+    reader.close()
+
+
+def start(
+    port: int, table: dict[str, Any] | None = None, age_s: float = 2 * SETTLING_S, direct: int | None = None
+) -> Running:
     settings: Settings = from_table(table or TABLE)
     made = AvatarPublisher(Broker(url=f"mqtt://127.0.0.1:{port}"), DEVICE, INFO)
     running = Running(made, Latest(()), threading.Event(), [])
@@ -98,7 +109,7 @@ def start(port: int, table: dict[str, Any] | None = None, age_s: float = 2 * SET
     begun_ns = time.monotonic_ns() - round(age_s * 1e9)
     made.obey(obey(settings, running.orders, made.event, running.stopped.set, reread, begun_ns))
     made.start()
-    assert wait_until(lambda: made.status().connected)
+    settle(made, direct or port)
     return running
 
 
@@ -165,7 +176,7 @@ def test_with_mqtt_3_1_1_a_command_is_done_and_a_retained_one_refused(mosquitto:
     with older(mosquitto.port) as (port, _):
         operator = Operator(mosquitto.port, protocol=paho.MQTTv311)
         operator.say("recalibrate", b"{}", retain=True)
-        begun = start(port)
+        begun = start(port, direct=mosquitto.port)
         assert wait_until(lambda: [answer["status"] for _, answer, _ in operator.answers] == ["refused"])
 
         assert operator.ask("neutral", b'{"transaction": "t-1"}')[1]["status"] == "done"
@@ -212,7 +223,7 @@ def test_commands_are_heard_again_after_the_broker_was_away(mosquitto: Mosquitto
     mosquitto.stop()
     assert wait_until(lambda: not running.publisher.status().connected)
     mosquitto.start()
-    assert wait_until(lambda: running.publisher.status().connected)
+    settle(running.publisher, mosquitto.port)
 
     operator = Operator(mosquitto.port)
 
