@@ -258,16 +258,15 @@ def apply(resources: list[Resource]) -> Iterator[dict[str, Any]]:
 def receive(path: Path, offset: int, size: int) -> dict[str, Any]:
     """Append bytes from standard input to a file, from ``offset`` on; answer its size."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("r+b" if path.exists() else "xb") as file:
-        file.truncate(offset)
-        file.seek(offset)
-        try:
+    try:
+        with path.open("r+b" if path.exists() else "xb") as file:
+            file.truncate(offset)
+            file.seek(offset)
             while file.tell() < size and (block := sys.stdin.buffer.read(min(1 << 20, size - file.tell()))):
                 file.write(block)
-            file.flush()
-        except OSError as error:
-            free_mb = _free_mb(str(path.parent))
-            raise HostError(f"{path.parent} cannot take {size / 1e6:.0f} MB, {free_mb} MB are free: {error}") from None
+    except OSError as error:
+        free_mb = _free_mb(str(path.parent))
+        raise HostError(f"{path.parent} cannot take {size / 1e6:.0f} MB, {free_mb} MB are free: {error}") from None
     return {"size": path.stat().st_size}
 
 

@@ -1,6 +1,7 @@
 """What is tried, and what must come of it."""
 
 import argparse
+import asyncio
 import random
 import re
 import subprocess
@@ -10,6 +11,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from provisioning.connection import Access, connected
+from provisioning.errors import ProvisioningError
 
 from .booth import Booth
 from .laptop import WINDOW_S, Laptop
@@ -325,6 +329,34 @@ def secrets(stage: Stage) -> Iterator[Result]:
         private in path.read_text(errors="replace") for path in stage.laptop.folder.rglob("*") if path.is_file()
     )
     yield holds("the device's key never came to the laptop", not copied)
+
+
+def passwords(stage: Stage) -> Iterator[Result]:
+    """A board as it is flashed: one user with a password, for SSH and for sudo, and no key."""
+    booth = stage.booth(password=_PLANTED)
+    (booth.disk / "home/tech/.ssh/authorized_keys").unlink()
+    booth.boot()
+    known = stage.laptop.folder / "known_hosts"
+    refusal = "refuses the key or password"
+    for word, password, reason in (
+        ("its password", _PLANTED, ""),
+        ("another", "wrong", refusal),
+        ("none", "", refusal),
+    ):
+        access = Access("tech", booth.address, 22, str(stage.laptop.folder / "login"), known, password, accept_new=True)
+        found = asyncio.run(_user(access))
+        yield holds(f"logging in with {word}: {reason or 'let in'}", reason in found, found)
+    booth.run("sh", "-c", "echo 'tech ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/tech")
+    found = asyncio.run(_user(Access("tech", booth.address, 22, "", known, _PLANTED)))
+    yield holds("a password where sudo asks for none", found == "tech", found)
+
+
+async def _user(access: Access) -> str:
+    try:
+        async with connected(access) as link:
+            return str((await link.ask("facts"))["user"])
+    except ProvisioningError as error:
+        return str(error)
 
 
 def _tree(booth: Booth) -> str:
