@@ -76,6 +76,7 @@ def main() -> None:
     order = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     wanted = settings.load(Path(order["settings"]))
     turns: Turns = np.memmap(order["turns"], np.float32, "r+").reshape(-1, 2)
+    np.nansum(turns)  # takes all its pages now: they are not the daemon's growth
     rest = Rest(order["rest_after"], Path(order["rest_is_over"]))
     ear = SimulatedEar(MICROPHONE, daemon.open_viseme_network(wanted))
     visits = Visits(Path(order["clip"]), ear, CAMERA, order["fps"], order["seed"])
