@@ -1,6 +1,7 @@
 """A real browser, driven over the DevTools protocol."""
 
 import asyncio
+import base64
 import itertools
 import json
 import shutil
@@ -19,6 +20,7 @@ QUIET = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card, for files of our own
     "--disable-quic",
     "--disable-dev-shm-usage",
     "--no-first-run",
@@ -28,6 +30,38 @@ QUIET = (
     "--hide-scrollbars",
     "--window-size=1100,640",
 )
+TOOLS = """
+window.settle = async (frame) => {
+  avatar.apply(frame);
+  const since = (await avatar.picture()).drawn;
+  let last;
+  do {
+    avatar.apply(frame); // a busy machine may need a second for a picture, and must not find the avatar asleep
+    last = await avatar.picture();
+  } while (last.drawn < since + 2);
+  const look = new OffscreenCanvas(640, 640).getContext("2d", { willReadFrequently: true });
+  const { width, height } = last.picture;
+  look.drawImage(last.picture, (width - height) / 2, 0, height, height, 0, 0, 640, 640);
+  return look.getImageData(0, 0, 640, 640).data;
+};
+window.dropped = (name, letters) => {
+  const held = new DataTransfer();
+  held.items.add(new File([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))], name));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true }));
+};
+window.changed = (a, b, from = 0, to = 640) => {
+  let count = 0;
+  for (let i = 0; i < a.length; i += 4) {
+    const x = (i / 4) % 640;
+    if (x < from || x >= to) continue;
+    let most = 0;
+    for (let k = i; k < i + 4; k++) most = Math.max(most, Math.abs(a[k] - b[k]));
+    if (most > 24) count += 1;
+  }
+  return count;
+};
+"""
+"""What a test asks the page: the pixels that a frame comes to, how many differ, a file to be dropped."""
 
 
 class Browser:
@@ -36,6 +70,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         assert program, "these tests need chromium: apt-get install chromium"
+        self.profile = profile
         self.complaints: list[str] = []
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -59,6 +94,11 @@ class Browser:
         """Go to a page and wait until it draws."""
         self.call("Page.navigate", url=url)
         self.wait("window.avatar?.drawn > 2")
+
+    def drop(self, name: str, content: bytes) -> None:
+        """Drop a file on the page."""
+        body = base64.b64encode(content).decode()
+        self.evaluate(f"dropped({json.dumps(name)}, atob('{body}'))")
 
     def show(self, url: str) -> None:
         """Open a page unless it is open."""

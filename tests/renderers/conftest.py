@@ -65,10 +65,11 @@ class Publisher:
 
 
 class Viewer:
-    """`appliance viewer` on a free port."""
+    """`appliance viewer` on a free port, or as its options say."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, *options: str) -> None:
         command = [sys.executable, "-m", "appliance", "viewer", "--port", "0", "--set", f"broker.url={broker_url}"]
+        command += options
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         line = self._process.stdout.readline()

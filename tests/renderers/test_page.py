@@ -3,42 +3,17 @@
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.avatar.channels import BLENDSHAPES
 
-from .chromium import Browser
+from .chromium import TOOLS, Browser
 from .conftest import STREAM, Mosquitto, Publisher, Viewer, frame
 
 VISIBLE_PIXELS = 60  # of 640 x 640: a quarter of a percent of the face, less than its nostrils
-TOOLS = """
-window.settle = async (frame) => {
-  avatar.apply(frame);
-  const since = (await avatar.picture()).drawn;
-  let last;
-  do {
-    avatar.apply(frame); // a busy machine may need a second for a picture, and must not find the avatar asleep
-    last = await avatar.picture();
-  } while (last.drawn < since + 2);
-  const look = new OffscreenCanvas(640, 640).getContext("2d", { willReadFrequently: true });
-  const { width, height } = last.picture;
-  look.drawImage(last.picture, (width - height) / 2, 0, height, height, 0, 0, 640, 640);
-  return look.getImageData(0, 0, 640, 640).data;
-};
-window.changed = (a, b, from = 0, to = 640) => {
-  let count = 0;
-  for (let i = 0; i < a.length; i += 4) {
-    const x = (i / 4) % 640;
-    if (x < from || x >= to) continue;
-    let most = 0;
-    for (let k = i; k < i + 4; k++) most = Math.max(most, Math.abs(a[k] - b[k]));
-    if (most > 24) count += 1;
-  }
-  return count;
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -199,27 +174,70 @@ def test_one_of_several_devices_is_chosen_from_a_list(page: Browser, viewer: Vie
     page.wait("chooser.selectedOptions[0].textContent === 'hall/orin-22 · cam0/0'")
 
 
-def test_the_panel_hides_on_a_key_and_in_kiosk_mode(page: Browser, viewer: Viewer) -> None:
+def test_the_panel_hides_on_a_key(page: Browser) -> None:
     assert page.evaluate("document.getElementById('panel').offsetWidth") > 0
     page.press("h")
     assert page.evaluate("document.getElementById('panel').offsetWidth") == 0
     page.press("h")
     assert page.evaluate("document.getElementById('panel').offsetWidth") > 0
 
+
+def test_a_kiosk_shows_the_avatar_alone_without_a_cursor_and_numbers_on_a_key(page: Browser, viewer: Viewer) -> None:
     page.open(viewer.url + "?kiosk=1")
 
-    assert page.evaluate("document.getElementById('panel').offsetWidth") == 0
+    assert page.evaluate("[innerWidth, innerHeight].join()") == page.evaluate(
+        "[stage.clientWidth, stage.clientHeight].join()"
+    )
+    assert page.evaluate("getComputedStyle(stage).cursor") == "none"
+    assert (
+        page.evaluate("[...document.querySelectorAll('.panel, .tools, .numbers')].map((e) => e.offsetWidth)") == [0] * 3
+    )
+    page.press("n")
+    page.evaluate(f"avatar.apply({still(blendshapes={'jawOpen': 0.5})})")
+    page.wait("document.getElementById('numbers').textContent.includes('0.50 jawOpen')")
 
 
-def test_the_page_finds_its_viewer_again(browser: Browser, mosquitto: Mosquitto) -> None:
-    viewer = Viewer(mosquitto.url)
-    browser.open(viewer.url)
-    browser.wait("document.getElementById('link').textContent === 'live'")
+@pytest.mark.parametrize("size", [(390, 844), (844, 390)], ids=["phone", "phone on its side"])
+def test_everything_fits_on_a_screen(page: Browser, viewer: Viewer, size: tuple[int, int]) -> None:
+    width, height = size
+    page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+    try:
+        page.open(viewer.url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("stage.clientHeight") >= 0.45 * height
+        outside = f"""[...document.querySelectorAll('.card, .tools button, #stage')].filter((element) => {{
+          const {{ left, right }} = element.getBoundingClientRect();
+          return left < 0 || right > {width};
+        }}).length"""
+        assert page.evaluate(outside) == 0
+    finally:
+        page.call("Emulation.clearDeviceMetricsOverride")
 
-    viewer.end()
 
-    browser.wait("document.getElementById('link').textContent === 'viewer gone'")
-    browser.wait("document.getElementById('notice-title').textContent === 'Reconnecting'")
+def test_a_kiosk_finds_its_viewer_and_its_broker_again(browser: Browser, tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    viewer = Viewer(broker.url)
+    try:
+        browser.open(viewer.url + "?kiosk=1")
+        browser.wait("document.getElementById('link').textContent === 'live'")
+
+        broker.stop()
+        browser.wait("document.getElementById('notice-title').textContent === 'Waiting for the broker'")
+        broker.start()
+        browser.wait("document.getElementById('link').textContent === 'live'")
+
+        viewer.end()
+        browser.wait("document.getElementById('notice-title').textContent === 'Reconnecting'")
+        viewer = Viewer(broker.url, "--port", viewer.url.rstrip("/").rpartition(":")[2])
+        browser.wait("document.getElementById('link').textContent === 'live'")
+        device = Publisher(broker.port)
+        device.send(f"{STREAM}/frame", frame(77))
+        device.close()
+        browser.wait("avatar.latest?.seq === 77")
+    finally:
+        viewer.end()
+        broker.stop()
 
 
 @pytest.mark.parametrize("jaw", [0.3, 0.6])

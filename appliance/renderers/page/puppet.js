@@ -13,6 +13,7 @@ const SLOPE = 0.21; // half the picture's height at distance 1: a lens as portra
 const TALL = 5.2; // the picture's height, of the way between eyes and mouth
 const WIDE = 4; // its width at least
 const UP = 0.35; // so much, of the same way, the face stands below the picture's middle: hair needs room
+const LEAST = 0.01; // of a figure's height: nearer, eyes and mouth are not told apart
 const UNIT = 1.1; // half a head's width, of the same way
 const EYES = ["eyeBlinkLeft", "eyeBlinkRight", "vrm blink", "vrm blinkLeft", "vrm blinkRight"];
 const MOUTH = ["mouthPucker", "mouthFunnel", "mouthClose", "mouthSmileLeft", "mouthSmileRight", "vrm aa", "vrm oh"];
@@ -119,11 +120,11 @@ export class Puppet {
 
 /** Where the face is and how large: between eyes and mouth, or the whole of a file that has none. */
 function facing(surfaces, world) {
+  const { low, high } = surfaces.box(world);
   const eyes = surfaces.centre(world, EYES), mouth = surfaces.centre(world, MOUTH);
-  if (eyes && mouth && eyes[1] > mouth[1]) {
+  if (eyes && mouth && eyes[1] - mouth[1] > LEAST * (high[1] - low[1])) {
     return { size: eyes[1] - mouth[1], middle: eyes.map((value, i) => (value + mouth[i]) / 2) };
   }
-  const { low, high } = surfaces.box(world);
   return { size: (1.2 * (high[1] - low[1])) / TALL, middle: low.map((value, i) => (value + high[i]) / 2) };
 }
 
