@@ -83,7 +83,7 @@ async def _install(link: Link, site: Site, content: Content, say: Say) -> None:
         await keep(link, "install", target)
     finally:
         # whole or refused, it is not needed again; a cut copy is another matter, and stays
-        await link.ask("run", command=["rm", "-f", target])
+        await link.ask("run", command=["find", desired.INCOMING, "-name", "*.bundle", "-delete"])
 
 
 async def keep(link: Link, *words: str, text: str = "") -> str:

@@ -167,9 +167,8 @@ def guard_resources(site: Site, device: Device, facts: Table, by_key: bool) -> I
         yield file(path, text)
         unit = _FIREWALL_UNIT.format(path=path)
         yield file("/etc/systemd/system/appliance-firewall.service", unit)
-        shut = "systemctl daemon-reload && systemctl restart {0} && systemctl -q enable {0}".format(
-            "appliance-firewall.service"
-        )
+        name = "appliance-firewall.service"
+        shut = f"systemctl daemon-reload && systemctl restart {name} && systemctl -q enable {name}"
         yield door(
             "let in what is needed alone", text + unit, shut, "systemctl disable --now appliance-firewall.service"
         )

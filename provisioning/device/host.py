@@ -173,7 +173,7 @@ def _install(resource: Resource) -> None:
     debs = sorted(str(path) for path in folder.glob("*.deb")) if folder and folder.is_dir() else []
     wanted = debs or missing
     quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends"]
-    done = _run([*quiet, *(["--no-download"] if debs else []), *wanted])
+    done = _run([*quiet, *wanted])
     if done.returncode:
         raise HostError(f"the packages {', '.join(missing)} cannot be installed: {_last_line(done)}")
 

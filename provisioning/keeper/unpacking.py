@@ -45,11 +45,19 @@ def install(bundle: Path, keeper: Keeper, say: Say) -> None:
         with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=keeper.home) as folder:
             say("checking and unpacking the bundle")
             unpack(archive, manifest, Path(folder))
+            _keep_packages(Path(folder), keeper)
             _build(Path(folder), release, manifest, say)
     record = {"version": manifest["version"], "manifest_sha256": manifest_sha256}
     os.sync()  # all of the release is on the disk before it counts as whole
     keeper.disk.write(release / "release.json", json.dumps(record))
     say(f"installed release {manifest['version']}")
+
+
+def _keep_packages(bundle: Path, keeper: Keeper) -> None:
+    """System packages are installed after us, by whoever asked for the release."""
+    keeper.disk.remove(keeper.home / "packages")
+    if (bundle / "packages").is_dir():
+        (bundle / "packages").rename(keeper.home / "packages")
 
 
 def _opened(bundle: Path) -> tarfile.TarFile:

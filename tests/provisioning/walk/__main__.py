@@ -27,6 +27,7 @@ _ALL: dict[str, Callable[[Stage], Iterator[Result]]] = {
     "cuts": scenarios.cuts,
     "fleet": scenarios.fleet,
     "secrets": scenarios.secrets,
+    "packages": scenarios.packages,
     "passwords": scenarios.passwords,
 }
 

@@ -61,7 +61,7 @@ class Stage:
         booth.flash(self.laptop.key("login"), password)
         return booth
 
-    def bundle(self, version: str, key: str = "release") -> Path:
+    def bundle(self, version: str, key: str = "release", debs: Path | None = None) -> Path:
         path = self._bundles / f"{version}.bundle"
         if path.exists():
             return path
@@ -70,7 +70,7 @@ class Stage:
             command = ["pip", "download", "--quiet", "--no-deps", "--dest", str(self._bundles), "pip"]
             subprocess.run([sys.executable, "-m", *command], check=True)
             pip = next(self._bundles.glob("pip-*.whl"))
-        return bundle(self._bundles, version, self.laptop.folder / key, pip, _SYSTEMD)
+        return bundle(self._bundles, version, self.laptop.folder / key, pip, _SYSTEMD, debs)
 
     def live(self, version: str) -> Booth:
         """A booth on which this release has proved itself."""
@@ -329,6 +329,20 @@ def secrets(stage: Stage) -> Iterator[Result]:
         private in path.read_text(errors="replace") for path in stage.laptop.folder.rglob("*") if path.is_file()
     )
     yield holds("the device's key never came to the laptop", not copied)
+
+
+def packages(stage: Stage) -> Iterator[Result]:
+    """A system package that the device lacks comes out of the bundle: it has no network to fetch one from."""
+    debs = stage.laptop.folder / "debs"
+    debs.mkdir()
+    subprocess.run(["apt-get", "download", "--quiet", "tree"], cwd=debs, check=True)
+    booth = stage.booth()
+    booth.boot()
+    stage.laptop.write_site([booth], stage.bundle("1.0.0", debs=debs))
+    done = stage.laptop.run("apply", "--accept-new")
+    yield holds("a package out of the bundle is installed", booth.run("which", "tree") != "", _last(done.output))
+    second = stage.laptop.run("apply")
+    yield holds("and is there the next time", "nothing to change" in second.output, _last(second.output))
 
 
 def passwords(stage: Stage) -> Iterator[Result]:

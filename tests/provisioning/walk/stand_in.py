@@ -58,7 +58,7 @@ def main():
 """
 
 
-def bundle(folder: Path, version: str, key: Path, pip: Path, systemd: Path) -> Path:
+def bundle(folder: Path, version: str, key: Path, pip: Path, systemd: Path, debs: Path | None = None) -> Path:
     """A signed bundle of a stand-in of this version, for the Python of the booths."""
     path = folder / f"{version}.bundle"
     with tempfile.TemporaryDirectory() as name:
@@ -68,7 +68,11 @@ def bundle(folder: Path, version: str, key: Path, pip: Path, systemd: Path) -> P
         wheel = _wheel(inside / "wheels", version)
         shutil.copytree(systemd, inside / "systemd", ignore=shutil.ignore_patterns("install"))
         target = {"name": "debian12", "arch": "x86_64", "python": "3.11"}
-        about = {"version": version, "target": target, "packages": ["openssl"], "install": [f"wheels/{wheel.name}"]}
+        packages = ["openssl"]
+        if debs is not None:
+            shutil.copytree(debs, inside / "packages")
+            packages += [deb.name.split("_")[0] for deb in debs.glob("*.deb")]
+        about = {"version": version, "target": target, "packages": packages, "install": [f"wheels/{wheel.name}"]}
         write(inside, path, key, about)
     return path
 
