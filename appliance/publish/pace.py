@@ -9,13 +9,13 @@ was too narrow for a prompt broker, and halves when an answer is slow, as that o
 import time
 from collections.abc import Callable
 
-PULSE_NS = 50_000_000
+PULSE_NS = 100_000_000
 PROMPT_NS = 150_000_000
 SLOW_NS = 300_000_000
-STUCK_NS = 700_000_000
+STUCK_NS = 600_000_000
 """Who has not answered by then will deliver late what it holds: better to hang up."""
 
-FIRST_WINDOW, NARROWEST, WIDEST = 8.0, 2.0, 256.0
+FIRST_WINDOW, NARROWEST, WIDEST = 12.0, 2.0, 256.0
 
 
 class Pace:
