@@ -71,6 +71,7 @@ class Browser:
         program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         assert program, "these tests need chromium: apt-get install chromium"
         self.profile = profile
+        self.session: str | None = None  # whom calls go to: the page, or a worker that was attached to
         self.complaints: list[str] = []
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
@@ -141,7 +142,8 @@ class Browser:
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
-        await self._socket.send_str(json.dumps({"id": number, "method": method, "params": parameters}))
+        message = {"id": number, "method": method, "params": parameters}
+        await self._socket.send_str(json.dumps(message | ({"sessionId": self.session} if self.session else {})))
         while True:
             answer = json.loads(await self._socket.receive_str(timeout=ANSWER_S))
             self._listen(answer)

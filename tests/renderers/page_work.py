@@ -5,8 +5,8 @@
 A device publishes the demonstration's session at 60 frames a second, for as long as told. The work is what the
 page's main thread ran, by Chromium's own trace: the processor time of all its tasks, ours and the browser's, summed
 for each sixtieth of a second. Drawing is done by a worker and, without a graphics card, by Chromium's process for
-graphics; neither is work of the main thread, and neither is counted here. Memory is the JavaScript heap after a
-forced collection, and what the process of the page has in memory, worker included.
+graphics; neither is work of the main thread, and neither is counted here. Memory is the JavaScript heaps of page and
+worker after a forced collection, and what their process has in memory.
 """
 
 import argparse
@@ -40,13 +40,17 @@ class Traced(Browser):
     def __init__(self, profile: Path) -> None:
         self.trace: list[dict[str, Any]] = []
         self.complete = False
+        self.painter = ""
         super().__init__(profile)
+        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
 
     def _listen(self, message: dict[str, Any]) -> None:
         if message.get("method") == "Tracing.dataCollected":
             self.trace += message["params"]["value"]
         elif message.get("method") == "Tracing.tracingComplete":
             self.complete = True
+        elif message.get("method") == "Target.attachedToTarget":
+            self.painter = message["params"]["sessionId"]
         super()._listen(message)
 
     def main_thread_ms(self) -> npt.NDArray[np.float64]:
@@ -63,14 +67,20 @@ class Traced(Browser):
         tasks: dict[tuple[int, int], list[tuple[float, float]]] = {(one["pid"], one["tid"]): [] for one in named}
         for one in self.trace:
             if one["name"].endswith("RunTask") and one.get("ph") == "X" and (one["pid"], one["tid"]) in tasks:
-                tasks[one["pid"], one["tid"]].append((one["ts"] / 1e6, one["tdur"] / 1e3))
+                tasks[one["pid"], one["tid"]].append((one["ts"] / 1e6, one.get("tdur", one["dur"]) / 1e3))
         busiest = np.array(max(tasks.values(), key=lambda found: sum(ms for _, ms in found)))
         turns = ((busiest[:, 0] - busiest[0, 0]) * RATE_HZ).astype(int)
         return np.asarray(np.bincount(turns, busiest[:, 1], minlength=TRACE_S * RATE_HZ), np.float64)
 
-    def heap_mb(self) -> float:
-        self.call("HeapProfiler.collectGarbage")
-        return float(self.call("Runtime.getHeapUsage")["usedSize"]) / MB
+    def heaps_mb(self) -> list[float]:
+        """The page's heap and its worker's, after a collection."""
+        sizes = []
+        for thread in (None, self.painter):
+            self.session = thread
+            self.call("HeapProfiler.collectGarbage")
+            sizes.append(float(self.call("Runtime.getHeapUsage")["usedSize"]) / MB)
+        self.session = None
+        return sizes
 
     def resident_mb(self) -> float:
         """What the largest of the browser's processes for pages has in memory."""
@@ -124,11 +134,12 @@ def measure(minutes: float, avatar: Path | None, kiosk: bool) -> None:
 
 def report(browser: Traced, minutes: float) -> None:
     began_s, drawn, seq = time.monotonic(), browser.evaluate("avatar.drawn"), browser.evaluate("avatar.latest.seq")
-    print("minute  heap MB  resident MB  drawn/s  frames/s", flush=True)
+    print("minute  heap MB  worker MB  resident MB  drawn/s  frames/s", flush=True)
     while True:
         passed_s = time.monotonic() - began_s
         done = browser.evaluate("avatar.drawn") - drawn, browser.evaluate("avatar.latest.seq") - seq
-        row = f"{passed_s / 60:6.1f}  {browser.heap_mb():7.2f}  {browser.resident_mb():11.1f}"
+        page_mb, worker_mb = browser.heaps_mb()
+        row = f"{passed_s / 60:6.1f}  {page_mb:7.2f}  {worker_mb:9.2f}  {browser.resident_mb():11.1f}"
         print(row + (f"  {done[0] / passed_s:7.1f}  {done[1] / passed_s:8.1f}" if passed_s > 1 else ""), flush=True)
         if passed_s >= 60 * minutes:
             break
