@@ -18,7 +18,7 @@ from brokers import DEVICE, INFO, ROOT, Mosquitto, Reader, older, wait_until
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from test_commands import fuzzed, is_valid
+from test_operators_commands import fuzzed, is_valid
 
 from appliance.avatar.orders import Orders
 from appliance.demo.clip import SPEECH_WAV
