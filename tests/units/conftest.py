@@ -8,7 +8,7 @@ import pytest
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 VENDOR = Path("/usr/lib/systemd/system")
-PROGRAMS = ("opt/avatar-appliance/current/bin/appliance", "bin/sh", "usr/bin/cage")
+PROGRAMS = ("opt/avatar-appliance/current/bin/appliance", "bin/sh", "bin/bash", "usr/bin/cage")
 
 
 @pytest.fixture(scope="session")
