@@ -44,6 +44,7 @@ setup(
         "aiohttp>=3.13.4",
         "rich>=13",
         "soxr>=0.5",
+        "segno>=1.6",
         "tomli>=2; python_version < '3.11'",
     ],
     extras_require={

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cryptography import x509
-
 from appliance import settings as config
 from appliance.checks.finding import Finding, Verdict
 from appliance.checks.glance import within
 from appliance.errors import ACTIONABLE
+from appliance.publish.certificate import own
 from appliance.publish.connection import Connection, Status
-from appliance.publish.credentials import loaded
 from appliance.publish.wire import Topics
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -76,9 +74,8 @@ def certificates(wanted: config.Broker, broker_ends_s: float | None, tls: str) -
     """How long the certificates hold, the broker's and ours."""
     if broker_ends_s is not None:
         yield _holding(f"the broker's, {tls},", broker_ends_s, "enrol the broker anew at the site's authority")
-    if wanted.cert_file:
-        ours = x509.load_pem_x509_certificate(loaded(wanted.cert_file).read_bytes())
-        yield _holding("ours", ours.not_valid_after_utc.timestamp(), "enrol this device anew at the site's authority")
+    if ours := own(wanted):
+        yield _holding("ours", ours.ends_utc_s, "enrol this device anew at the site's authority")
 
 
 def _holding(whose: str, ends_s: float, cure: str) -> Finding:

@@ -14,11 +14,13 @@ from appliance.checks.models_and_engines import engines, models, runtime
 from appliance.checks.power import heat, power_mode
 from appliance.checks.service import service
 from appliance.checks.storage import disk
+from appliance.checks.telling import tell
 from appliance.settings import Settings
 
 
 def look(settings: Settings, root: Path = Path("/")) -> Iterator[Finding]:
     """Yield every finding, as each is made; opens the cameras and microphones for a moment."""
+    yield tell(settings, root)
     yield platform(root)
     yield runtime(settings.engines)
     yield power_mode(settings.storage.engines, root)

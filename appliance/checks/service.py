@@ -17,12 +17,20 @@ _LOG = f"journalctl -u {UNIT} -n 20"
 
 def service(root: Path = Path("/")) -> Finding:
     """What systemd says of the unit; a machine that systemd does not run needs none."""
+    properties = ask_systemd(root)
+    if properties is None:
+        return Finding("service", Verdict.FINE, "no systemd runs here: appliance run starts it by hand")
+    return judge(properties)
+
+
+def ask_systemd(root: Path) -> Mapping[str, str] | None:
+    """The properties of the unit; ``None`` where no systemd runs."""
     tool = shutil.which("systemctl")
     if tool is None or not (root / "run/systemd/system").exists():
-        return Finding("service", Verdict.FINE, "no systemd runs here: appliance run starts it by hand")
+        return None
     command = [tool, "show", UNIT, *(f"--property={name}" for name in _PROPERTIES)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=_WAIT_S, check=False).stdout
-    return judge(dict(line.split("=", 1) for line in answer.splitlines() if "=" in line))
+    return dict(line.split("=", 1) for line in answer.splitlines() if "=" in line)
 
 
 def judge(unit: Mapping[str, str]) -> Finding:

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from appliance.publish import wire
+from appliance.publish import certificate, wire
 from appliance.renderers import avatar_file, viewer
 from appliance.settings import Settings
 
@@ -45,8 +45,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     avatar = avatar_file.find(arguments.avatar) if arguments.avatar else None
     server = viewer.listen(arguments.host, arguments.port)
-    viewer.serve(server, settings.broker, arguments.site, arguments.device, avatar)
+    topic = f"{wire.ROOT}/{arguments.site}/{arguments.device}/#"
+    viewer.serve(server, settings.broker, topic, avatar, _identity(settings))
     return 0
+
+
+def _identity(settings: Settings) -> str:
+    """Who we are, for whoever holds a telephone before the screen; empty without a certificate."""
+    ours = certificate.own(settings.broker)
+    return f"{ours.user}\n{ours.fingerprint}" if ours else ""
 
 
 def _schemas(name: str) -> str:

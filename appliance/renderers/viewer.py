@@ -8,6 +8,7 @@ waits its turn, so a slow browser sees fewer frames and never old ones.
 import asyncio
 import errno
 import hashlib
+import io
 import ipaddress
 import json
 import signal
@@ -18,6 +19,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
+import segno
 from aiohttp import WSMsgType, web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -65,25 +67,32 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    server: socket.socket, broker: Broker, site: str = "+", device: str = "+", avatar: AvatarFile | None = None
+    server: socket.socket,
+    broker: Broker,
+    topic: str = f"{ROOT}/#",
+    avatar: AvatarFile | None = None,
+    identity: str = "",
 ) -> None:
-    """Show what the broker carries until SIGINT or SIGTERM, with ``avatar`` or our own head. Prints its address."""
-    asyncio.run(_serve(server, broker, f"{ROOT}/{site}/{device}/#", avatar))
+    """Show what the broker carries until SIGINT or SIGTERM, with ``avatar`` or our own head. Prints its address.
+
+    ``identity`` is shown in letters and as a QR code: who this viewer is to the broker, and its fingerprint.
+    """
+    asyncio.run(_serve(server, broker, topic, avatar, identity))
 
 
-async def _serve(server: socket.socket, broker: Broker, topic: str, avatar: AvatarFile | None) -> None:
+async def _serve(server: socket.socket, broker: Broker, topic: str, avatar: AvatarFile | None, identity: str) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     files = page_files()
-    hub = Hub(broker.url, version_of(files), avatar)
+    hub = Hub(broker.url, version_of(files), avatar, identity)
 
     def hear(topic: str, payload: bytes) -> None:
         loop.call_soon_threadsafe(hub.receive, topic, payload, time.monotonic_ns(), time.time_ns())
 
     connection = subscriber(broker, "viewer", [topic], hear)
     host, port = server.getsockname()[:2]
-    runner = web.AppRunner(application(hub, host, files, avatar), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(application(hub, host, files, avatar, identity), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, server).start()
     connection.start()
@@ -119,16 +128,27 @@ def version_of(files: dict[str, bytes]) -> str:
     return hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()[:12]
 
 
-def application(hub: "Hub", host: str, files: dict[str, bytes], avatar: AvatarFile | None) -> web.Application:
-    """The page's files, the avatar and the WebSocket; ``host`` is the address served on."""
+def application(
+    hub: "Hub", host: str, files: dict[str, bytes], avatar: AvatarFile | None, identity: str
+) -> web.Application:
+    """The page's files, the avatar, the QR code and the WebSocket; ``host`` is the address served on."""
     app = web.Application(middlewares=[_own_pages_only(host)])
     for name, body in files.items():
         app.router.add_get("/" if name == "index.html" else f"/{name}", _file(body, CONTENT_TYPES[_suffix(name)]))
     app.router.add_get("/stream", hub.watch)
     if avatar is not None:
         app.router.add_get("/avatar", _from_disk(avatar))
+    if identity:
+        app.router.add_get("/identity.svg", _file(qr_code(identity), CONTENT_TYPES[".svg"]))
     app.on_shutdown.append(hub.close)
     return app
+
+
+def qr_code(text: str) -> bytes:
+    """A QR code (ISO/IEC 18004) of a text, as an SVG image on white: telephones want the quiet zone."""
+    image = io.BytesIO()
+    segno.make_qr(text).save(image, kind="svg", scale=4, light="#fff")
+    return image.getvalue()
 
 
 def _file(body: bytes, content_type: str) -> Handler:
@@ -179,8 +199,8 @@ def _is_loopback(host: str) -> bool:
 class Hub:
     """The newest message of every topic, handed to every browser as fast as it takes them."""
 
-    def __init__(self, broker_url: str, page_version: str, avatar: AvatarFile | None) -> None:
-        self._about: dict[str, Any] = {"broker": broker_url, "version": page_version}
+    def __init__(self, broker_url: str, page_version: str, avatar: AvatarFile | None, identity: str) -> None:
+        self._about: dict[str, Any] = {"broker": broker_url, "version": page_version, "identity": identity}
         self._about["avatar"] = avatar and {"name": avatar.name, "version": avatar.version}
         self._kept: dict[str, str] = {}
         self._events: dict[str, deque[Any]] = {}

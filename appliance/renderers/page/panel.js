@@ -34,6 +34,15 @@ export class Panel {
     this.voice(frame, stale);
     this.expression(frame, stale);
     this.device(device, shown);
+    this.identity(streams.viewer.identity || "");
+  }
+
+  /** Whom the device's certificate names, to be read or photographed. */
+  identity(text) {
+    this.byId("identity").hidden = !text;
+    this.text("named", text);
+    const code = this.byId("code");
+    if (text && !code.hasAttribute("src")) code.src = "identity.svg";
   }
 
   text(id, value) {
