@@ -20,6 +20,11 @@ OLD_RANGES = (
     f"this site's ranges are of an older network, those that ship are used; make new ones with: {RANGES_COMMAND}"
 )
 
+LOST_RANGES = (
+    "an engine here was made from ranges of this site, and they are gone: put calibration/ back, "
+    f"or make new ones with: {RANGES_COMMAND}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -52,11 +57,12 @@ def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) 
         return choice_of(network, wanted, board, "fp16", None)
     ranges = find_ranges(network, wanted.calibration)
     if ranges is None:
-        return choice_of(network, wanted, board, "fp16", None, NO_RANGES)
+        return choice_of(network, wanted, board, "fp16", None, lost(network, wanted, None, store) or NO_RANGES)
     first = choice_of(network, wanted, board, "int8", ranges)
     refused = store.refusal(first.key)
     chosen = choice_of(network, wanted, board, "fp16", None, refused) if refused else first
-    return replace(chosen, passed_over=passed_over(network, wanted.calibration))
+    why = passed_over(network, wanted.calibration) or lost(network, wanted, ranges, store)
+    return replace(chosen, passed_over=why)
 
 
 def choice_of(
@@ -98,6 +104,16 @@ def passed_over(network: Network, calibration: Path) -> str:
     found = read_ranges(site)
     is_old = found.model == network.name and (found.onnx_sha256, found.form) != (network.onnx_sha256, TARGET)
     return OLD_RANGES if is_old else ""
+
+
+def lost(network: Network, wanted: Wanted, shipped: Ranges | None, store: Store) -> str:
+    """Whether this very network once had ranges of this site, as the engines' records tell; empty where not."""
+    if (wanted.calibration / network.name / RANGES_FILE).is_file():
+        return ""
+    known = ("", shipped.sha256() if shipped else "")
+    once = (network.name, network.onnx_sha256)
+    keys = [record.key for record in store.records() if (record.key.model, record.key.onnx_sha256) == once]
+    return LOST_RANGES if any(key.calibration_sha256 not in known for key in keys) else ""
 
 
 def find_held_out(network: Network, calibration: Path) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from provisioning import authority, commands
 from provisioning.bundle import TARGETS, Brought, make, read
+from provisioning.certificates import Role
 from provisioning.errors import ProvisioningError
 from provisioning.site import Site, SiteError, load
 
@@ -35,6 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
             return _bundle(arguments)
         site = load(arguments.site)
         _prepare(site)
+        if arguments.command == "apply":
+            give_passwords(site)
         password = getpass.getpass("password of the devices' user: ") if arguments.ask_password else ""
         return asyncio.run(commands.run(arguments, site, password))
     except ProvisioningError as error:
@@ -65,6 +68,16 @@ def _prepare(site: Site) -> None:
     if not (folder / "register.json").exists():
         authority.create(folder, site.site.name)
         print(f"made the site's authority in {folder}; keep a copy of that folder in a safe", file=sys.stderr)
+
+
+def give_passwords(site: Site) -> None:
+    """Make the password of each renderer that asks for one and has none; whoever took the file away keeps it."""
+    folder = site.path(site.site.authority)
+    for renderer in site.renderer:
+        if renderer.password and not authority.has_password(folder, Role.RENDERER, renderer.name):
+            path = site.path(f"{site.site.name}-{renderer.name}.password")
+            user = authority.give_password(folder, Role.RENDERER, renderer.name, path)
+            print(f"made the password of {user} in {path}; hand it over and delete the file", file=sys.stderr)
 
 
 def _bundle(arguments: argparse.Namespace) -> int:

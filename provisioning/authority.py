@@ -206,6 +206,12 @@ def give_password(folder: Path, role: Role, name: str, secret_file: Path) -> str
     return user
 
 
+def has_password(folder: Path, role: Role, name: str) -> bool:
+    """Whether the broker takes a password of this member."""
+    lines = (folder / "passwords").read_text(encoding="utf-8").splitlines()
+    return any(line.startswith(f"{user_of(role, name)}:") for line in lines)
+
+
 def export(folder: Path, target: Path) -> None:
     """Write what a broker needs of the folder, ``PUBLISHED``, to another folder, each file whole or not at all."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)

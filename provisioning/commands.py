@@ -171,9 +171,10 @@ async def _verify(desk: Desk, groups: list[list[Device]]) -> int:
         if desk.arguments.reboot:
             await _reboot(desk.access(device), say)
         async with connected(desk.access(device)) as link:
-            status = (await link.ask("facts"))["keeper"]
+            facts = await link.ask("facts")
             active = await _service_state(link)
-        return await asyncio.to_thread(lambda: list(verifying.prove(desk.site, device, status, active)))
+            told = await _calibration(link, facts)
+        return await asyncio.to_thread(lambda: list(verifying.prove(desk.site, device, facts["keeper"], active, told)))
 
     outcomes = await together([device for group in groups for device in group], look, _tell)
     if desk.arguments.json:
@@ -184,6 +185,13 @@ async def _verify(desk: Desk, groups: list[list[Device]]) -> int:
                 mark = "good" if proof.good else "BAD "
                 print(f"{outcome.device.name}  {mark}  {proof.subject}: {proof.text}")
     return int(any(o.error or not all(proof.good for proof in o.result) for o in outcomes))
+
+
+async def _calibration(link: Link, facts: dict[str, Any]) -> str:
+    """What a board says of engines without the calibration they should have; nothing else runs engines."""
+    if not facts["l4t"]:
+        return ""
+    return verifying.fallbacks((await link.ask("run", command=_COLLECTED["engines.json"]))["output"])
 
 
 async def _service_state(link: Link) -> str:
@@ -226,6 +234,7 @@ async def _status(desk: Desk, groups: list[list[Device]]) -> int:
             facts = await link.ask("facts")
             show = ["systemctl", "show", "avatar-appliance.service", "-p", "ActiveState,StatusText,NRestarts"]
             shown = (await link.ask("run", command=show))["output"]
+            told = await _calibration(link, facts)
         keeper = facts["keeper"]
         service = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         return {
@@ -237,6 +246,7 @@ async def _status(desk: Desk, groups: list[list[Device]]) -> int:
             "restarts": int(service.get("NRestarts") or 0),
             "free_mb": facts["free_mb"],
             "power_mode": facts["power_mode"],
+            "calibration": told,
         }
 
     outcomes = await together([device for group in groups for device in group], look, lambda _: None)
@@ -246,6 +256,7 @@ async def _status(desk: Desk, groups: list[list[Device]]) -> int:
         lambda o: (
             f"{o.result['release'] or 'no release'}, {o.result['service']} "
             f"{o.result['says']}; {o.result['last']}; {o.result['free_mb']} MB free"
+            + (f"; {o.result['calibration']}" if o.result["calibration"] else "")
         ),
     )
     return int(any(outcome.error for outcome in outcomes))

@@ -123,6 +123,7 @@ def system_resources(site: Site, device: Device, content: Content, facts: Table)
     restart = ["systemctl", "try-restart", "systemd-journald.service", "systemd-timesyncd.service"]
     yield once("limit the journal", [*texts["journald.conf.d"], *texts["timesyncd.conf.d"]], restart)
     yield link(f"{STATE}/models", f"{OPT}/current/models")
+    yield link("/usr/local/bin/appliance", f"{OPT}/current/bin/appliance")  # for whoever logs in
     yield from _boot(device)
     yield from _power(device, facts)
 

@@ -92,6 +92,7 @@ class Renderer:
     """Who may read the site's avatars."""
 
     name: str = _text(*_NAME)
+    password: bool = False  # for one that cannot hold a certificate
 
 
 @dataclass(frozen=True, slots=True)

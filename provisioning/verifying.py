@@ -30,10 +30,15 @@ class Proof:
     text: str
 
 
-def prove(site: Site, device: Device, status: Table, active: str) -> Iterator[Proof]:
-    """Every proof of one device; ``status`` is its keeper's, ``active`` its service's state."""
+def prove(site: Site, device: Device, status: Table, active: str, calibration: str) -> Iterator[Proof]:
+    """Every proof of one device; ``status`` is its keeper's, ``active`` its service's state.
+
+    ``calibration`` is told and fails nothing: a board that lost it is live, with the ranges that ship.
+    """
     yield _release(status)
     yield Proof("service", active == "active", f"avatar-appliance.service is {active or 'not there'}")
+    if calibration:
+        yield Proof("calibration", True, f"mind: {calibration}")
     root = f"avatar/v1/{site.site.name}/{device.name}"
     operator = _identity(site, Role.OPERATOR, "laptop")
     began_s = time.monotonic()
@@ -45,6 +50,15 @@ def prove(site: Site, device: Device, status: Table, active: str) -> Iterator[Pr
     yield _plain(operator)
     yield _nameless(operator)
     yield _mute(_identity(site, Role.RENDERER, "provision-check"), operator, root)
+
+
+def fallbacks(listed: str) -> str:
+    """What a board's ``engines list --json`` says of engines that are not as asked; empty where all are."""
+    try:
+        rows = json.loads(listed)
+    except ValueError:
+        return ""
+    return "; ".join(f"{row['name']}: {row['fallback']}" for row in rows if row.get("fallback"))
 
 
 def _release(status: Table) -> Proof:

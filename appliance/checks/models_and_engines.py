@@ -62,6 +62,8 @@ def engines(settings: Settings) -> Iterator[Finding]:
             yield Finding("engine", Verdict.STOP, text, BUILD_COMMAND)
         elif choice.fallback:
             yield Finding("engine", Verdict.WEAK, f"{name} runs in {precision}: {choice.fallback}")
+        elif choice.passed_over:
+            yield Finding("engine", Verdict.WEAK, f"{name} runs in {precision}: {choice.passed_over}")
         else:
             yield Finding("engine", Verdict.FINE, f"{name} is there in {precision}")
 

@@ -7,11 +7,11 @@ import pytest
 from boards import ORIN, UPDATED
 
 from engines.errors import EngineError
-from engines.keys import NO_RANGES, OLD_RANGES, Wanted, choose_engine, find_held_out, keys_in_use
+from engines.keys import LOST_RANGES, NO_RANGES, OLD_RANGES, Choice, Wanted, choose_engine, find_held_out, keys_in_use
 from engines.manifest import MODELS, NO_EIGHT_BITS
 from engines.networks import Network, network
 from engines.ranges import Ranges, write_ranges
-from engines.store import Store
+from engines.store import Record, Store
 
 SMALL = Network("small", Path("small.onnx"), "a1b2", "", {"x": ("batch", 3)}, {"y": 0.1})
 RANGES = Ranges("small", "a1b2", "percentile", {"x": (0.0, 1.0)}, 64)
@@ -75,6 +75,39 @@ def test_ranges_of_an_older_network_give_way_to_those_that_ship(wanted: Wanted, 
     assert (choice.key, choice.ranges) == (shipped.key, shipped.ranges)
     assert (choice.fallback, choice.passed_over, shipped.passed_over) == ("", OLD_RANGES, "")
     assert find_held_out(viseme, wanted.calibration) == MODELS / "viseme/held_out.npz"
+
+
+def built(store: Store, choice: Choice) -> None:
+    """Put an engine into the store as a build does."""
+    with store.locked(print):
+        store.put(Record(choice.key, f"{choice.key.stem}.plan", "", 0, 0.0, 0.0, "", "64 held-out inputs", {}), b"")
+
+
+def test_a_board_that_lost_its_calibration_says_so(calibrated: Wanted) -> None:
+    store = Store(calibrated.engines)
+    built(store, choose_engine(SMALL, calibrated, ORIN, store))
+    (calibrated.calibration / "small/ranges.json").unlink()
+
+    assert choose_engine(SMALL, calibrated, UPDATED, store).fallback == LOST_RANGES
+
+
+def test_lost_ranges_are_told_where_those_that_ship_take_their_place(wanted: Wanted) -> None:
+    viseme, store = network("viseme", wanted.engines), Store(wanted.engines)
+    shipped = choose_engine(viseme, wanted, ORIN, store)
+    built(store, shipped)
+    before = choose_engine(viseme, wanted, UPDATED, store)
+    assert shipped.ranges is not None
+    folder = wanted.calibration / "viseme"
+    folder.mkdir(parents=True)
+    write_ranges(replace(shipped.ranges, samples=shipped.ranges.samples + 1), folder / "ranges.json")
+    own = choose_engine(viseme, wanted, ORIN, store)
+    built(store, own)
+    (folder / "ranges.json").unlink()
+
+    after = choose_engine(viseme, wanted, UPDATED, store)
+
+    assert (before.passed_over, own.passed_over, after.passed_over) == ("", "", LOST_RANGES)
+    assert after.key == before.key
 
 
 def test_ranges_of_an_older_network_are_an_error_where_none_ship(calibrated: Wanted) -> None:

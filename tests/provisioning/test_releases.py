@@ -213,6 +213,20 @@ def test_a_board_has_its_engines_before_anything_is_stopped(device: Path) -> Non
     assert (device / f"opt/avatar-appliance/releases/{NEW}/storage/models").readlink() == Path("../models")
 
 
+def test_engines_of_old_and_new_lie_in_one_store_outside_the_releases(device: Path) -> None:
+    (device / "etc/nv_tegra_release").write_text("# R36")
+    store = Path("/var/lib/avatar-appliance/engines")
+    plan = device / "var/lib/avatar-appliance/engines/old.plan"
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_bytes(b"of the old JetPack")
+
+    keeper(device).deploy(deployment(NEW, EXTRA))
+    keeper(device).back("not well")
+
+    assert (device / f"opt/avatar-appliance/releases/{NEW}/storage/engines").readlink() == store
+    assert (live(device), plan.read_bytes()) == (OLD, b"of the old JetPack")
+
+
 def test_a_board_that_cannot_build_engines_keeps_what_it_has(device: Path) -> None:
     (device / "etc/nv_tegra_release").write_text("# R36")
 

@@ -1,14 +1,18 @@
 """The site file: what is read, and that every mistake is told at once."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from provisioning.__main__ import main
+from provisioning import authority
+from provisioning.__main__ import give_passwords, main
+from provisioning.certificates import Role
 from provisioning.desired import settings_text
 from provisioning.fleet import waves
 from provisioning.site import SiteError, load
+from provisioning.verifying import fallbacks
 
 GOOD = """
 [site]
@@ -159,3 +163,42 @@ def test_the_appliance_takes_the_settings_that_are_written(tmp_path: Path) -> No
             "broker.lobby",
             8884,
         )
+
+
+def test_a_renderer_that_asks_for_a_password_gets_one_and_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace('name = "wall"\n', 'name = "wall"\npassword = true\n\n[[renderer]]\nname = "web"\n')
+    site = load(written(tmp_path, text))
+    authority.create(tmp_path / "authority", "lobby")
+
+    give_passwords(site)
+    secret = (tmp_path / "lobby-wall.password").read_text().strip()
+    hashed = (tmp_path / "authority/passwords").read_text()
+    give_passwords(site)
+
+    assert [path.name for path in tmp_path.glob("*.password")] == ["lobby-wall.password"]
+    assert (tmp_path / "lobby-wall.password").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "authority/passwords").read_text() == hashed
+    assert [line.split(":")[0] for line in hashed.splitlines()] == ["renderer/wall"]
+    assert len(secret) >= 32
+    assert secret not in hashed + "".join(capsys.readouterr())
+
+
+def test_a_password_that_was_revoked_is_made_anew(tmp_path: Path) -> None:
+    site = load(written(tmp_path, GOOD.replace('name = "wall"\n', 'name = "wall"\npassword = true\n')))
+    authority.create(tmp_path / "authority", "lobby")
+    give_passwords(site)
+    before = (tmp_path / "lobby-wall.password").read_text()
+    authority.revoke(tmp_path / "authority", Role.RENDERER, "wall")
+
+    give_passwords(site)
+
+    assert (tmp_path / "lobby-wall.password").read_text() != before
+
+
+def test_engines_that_are_not_as_asked_are_told() -> None:
+    row = {"name": "viseme", "fallback": "ranges of this site are gone"}
+
+    assert fallbacks(json.dumps([{"name": "expression", "fallback": ""}, row])) == f"viseme: {row['fallback']}"
+    assert fallbacks("appliance: TensorRT cannot be imported") == ""
