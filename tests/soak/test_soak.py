@@ -69,6 +69,6 @@ def test_half_a_minute_with_faults_leaves_the_daemon_as_it_was(desk: Settings, t
     assert (tmp_path / "verdicts.json").exists(), done.stderr
     told = json.loads((tmp_path / "verdicts.json").read_text())
     assert told["failures"] == []
-    assert told["notes"]["faults"] >= 3
+    assert told["notes"]["faults"] > 0  # how many fit in depends on how fast the machine is
     missed = {name for name, (figure, limit) in told["verdicts"].items() if figure > limit}
     assert missed <= {name for name in told["verdicts"] if "p99" in name}, done.stdout
