@@ -127,8 +127,7 @@ def put_into_form(path: Path, models: Path) -> tuple[Path, str, Mapping[str, Sha
 def in_form(whole: "onnx.ModelProto", model: BroughtModel, source: Path) -> "onnx.ModelProto":
     """Write what the manifest says into the graph; ``EngineError`` where the two do not go together."""
     import numpy as np
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     graph, given, told = whole.graph, model.input, model.output
     if not graph.node:
@@ -165,11 +164,21 @@ def in_form(whole: "onnx.ModelProto", model: BroughtModel, source: Path) -> "onn
         *graph.initializer,
         *(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()),
     ]
+    return _checked(nodes, weights, shape, whole, model, source)
+
+
+def _checked(
+    nodes: list[Any], weights: list[Any], shape: Shape, whole: "onnx.ModelProto", model: BroughtModel, source: Path
+) -> "onnx.ModelProto":
+    """A network of these nodes, which ONNX finds no fault with."""
+    import onnx
+    from onnx import TensorProto, helper
+
     formed = helper.make_graph(
         nodes,
         model.name,
         [helper.make_tensor_value_info(PICTURE, TensorProto.FLOAT, list(shape))],
-        [helper.make_tensor_value_info(WEIGHTS, TensorProto.FLOAT, [shape[0], len(told.channels)])],
+        [helper.make_tensor_value_info(WEIGHTS, TensorProto.FLOAT, [shape[0], len(model.output.channels)])],
         weights,
     )
     made = helper.make_model(formed, opset_imports=list(whole.opset_import), ir_version=min(whole.ir_version, 8))

@@ -6,7 +6,7 @@ by the steps of OpenCV's fixed-point arithmetic alone: see ``LARGEST_DIFFERENCE`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,25 @@ def crop_graph(preprocessing: Preprocessing, width_px: int, height_px: int) -> o
         "scale": scale,
         "low": np.float32(preprocessing.low),
     } | {f"from_{place}": np.array([place]) for place in range(4)}
-    steps = [
+    steps = _steps(_PADDING[preprocessing.outside])
+    nodes = [helper.make_node(operator, given, [made], name=made, **about) for operator, given, made, about in steps]
+    inputs = [
+        helper.make_tensor_value_info(MATRICES, TensorProto.FLOAT, ["batch", 2, 3]),
+        helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, [1, height_px, width_px, 3]),
+    ]
+    outputs = [helper.make_tensor_value_info(SQUARES, TensorProto.FLOAT, ["batch", 3, size, size])]
+    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, f"crop_{size}", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+    checker.check_model(model)
+    return model
+
+
+def _steps(padding: str) -> list[tuple[str, list[str], str, dict[str, Any]]]:
+    """Operator, inputs, output and attributes of each node: where each pixel of each square lies, and what is there."""
+    from onnx import TensorProto
+
+    return [
         ("Cast", [PICTURE], "values", {"to": TensorProto.FLOAT}),
         ("Transpose", ["values"], "planes", {"perm": [0, 3, 1, 2]}),
         ("Transpose", [MATRICES], "turned", {"perm": [0, 2, 1]}),  # batch x 3 x 2: right, down, where
@@ -66,7 +84,7 @@ def crop_graph(preprocessing: Preprocessing, width_px: int, height_px: int) -> o
             "GridSample",
             ["planes", "grid"],
             "column",
-            {"mode": "bilinear", "padding_mode": _PADDING[preprocessing.outside]},
+            {"mode": "bilinear", "padding_mode": padding},
         ),
         ("Reshape", ["column", "square_shape"], "by_colour", {}),
         ("Gather", ["by_colour", "red_green_blue"], "rgb", {"axis": 0}),
@@ -74,14 +92,3 @@ def crop_graph(preprocessing: Preprocessing, width_px: int, height_px: int) -> o
         ("Mul", ["by_square", "scale"], "scaled", {}),
         ("Add", ["scaled", "low"], SQUARES, {}),
     ]
-    nodes = [helper.make_node(operator, given, [made], name=made, **about) for operator, given, made, about in steps]
-    inputs = [
-        helper.make_tensor_value_info(MATRICES, TensorProto.FLOAT, ["batch", 2, 3]),
-        helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, [1, height_px, width_px, 3]),
-    ]
-    outputs = [helper.make_tensor_value_info(SQUARES, TensorProto.FLOAT, ["batch", 3, size, size])]
-    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, f"crop_{size}", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-    checker.check_model(model)
-    return model

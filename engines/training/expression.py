@@ -221,8 +221,7 @@ def tell_truth(student: Student, drawn: Drawn, who: str) -> None:
     print(flush=True)
 
 
-def main() -> None:
-    """Draw, train, export, and say how well it went."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
     parser.add_argument("model", type=Path)
@@ -234,7 +233,12 @@ def main() -> None:
     parser.add_argument("--committee", type=Path, nargs="*", default=[], help="models to learn from besides")
     parser.add_argument("--start", type=Path, help="weights to go on with, as written beside a model")
     parser.add_argument("--hold-out", type=int, nargs="*", default=[], help="numbers of clips to train without")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draw, train, export, and say how well it went."""
+    arguments = _arguments()
     home, helper = _devices()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(arguments.seed)

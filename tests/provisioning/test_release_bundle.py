@@ -20,6 +20,12 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 TARGET = {"name": "here", "arch": platform.machine(), "python": HERE}
 
 
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return made_key(tmp_path / "release")
@@ -60,7 +66,7 @@ def taken(bundle: Path, signers: Path, folder: Path) -> list[str]:
 def rewritten(bundle: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> Path:
     """The bundle with each member passed through ``change``; ``None`` leaves it out."""
     with tarfile.open(bundle) as archive:
-        members = [(member.name, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]  # all are files
+        members = [(member.name, read_member(archive, member.name)) for member in archive]
     with tarfile.open(bundle, "w") as archive:
         for name, content in filter(None, (change(*member) for member in members)):
             info = tarfile.TarInfo(name)
@@ -89,7 +95,7 @@ def test_a_strangers_signature_is_refused(bundle: Path, signers: Path, tmp_path:
 
 def test_a_signature_for_another_purpose_is_refused(bundle: Path, signers: Path, key: Path, tmp_path: Path) -> None:
     with tarfile.open(bundle) as archive:
-        manifest = archive.extractfile("manifest.json").read()  # type: ignore[union-attr]  # it is there
+        manifest = read_member(archive, "manifest.json")
     (tmp_path / "m").write_bytes(manifest)
     subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", "git", str(tmp_path / "m")], check=True)
     other = (tmp_path / "m.sig").read_bytes()

@@ -27,7 +27,7 @@ def make_root(cache: Path) -> Path:
         aside = cache / "root.aside"
         shutil.rmtree(aside, ignore_errors=True)
         command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", "bookworm"]
-        subprocess.run([*command, str(aside), "http://deb.debian.org/debian"], check=True)
+        subprocess.run([*command, str(aside)], check=True)  # from where this machine gets its own packages
         aside.rename(root)
     return root
 
