@@ -3,12 +3,15 @@
 Used by whatever talks to a broker: the publisher, ``appliance monitor``, ``appliance bench``.
 """
 
+import contextlib
 import logging
 import random
 import secrets
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -77,9 +80,10 @@ class Connection:
     """Keeps one client connected, for ever, from a thread of its own.
 
     Every attempt has a fresh client, so nothing that waited in a lost connection is sent in the next.
+    That thread reads; whoever publishes writes by itself, without waking it, which would cost a tenth of a frame.
     ``up`` is called with the client once the broker has accepted it and ``down`` when it is gone, both
-    from the client's network thread; set message callbacks on the client in ``up``. ``well`` is asked ten times
-    a second from a thread of our own; where it says no, the connection is cut and what waits in it is lost.
+    from the thread that found out; set message callbacks on the client in ``up``. ``well`` is asked ten times
+    a second; where it says no, the connection is cut and what waits in it is lost.
     MQTT 5 is tried first, and 3.1.1 at once where 5 is refused or, before it ever worked, gets no answer;
     that is remembered when 3.1.1 then works, except after silence: a broker that slept may wake and speak 5.
     Secret files and certificates are read at construction; ``ConfigError`` when that fails.
@@ -107,6 +111,9 @@ class Connection:
         self._answer = _Answer.UNREACHABLE
         self._answered = threading.Event()
         self._ended = threading.Event()
+        self._turn = threading.Lock()  # of whoever reads from the client's socket or writes to it
+        self._awake, self._bell = socket.socketpair()
+        self._bell.setblocking(False)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep_up, name="mqtt-connection", daemon=True)
 
@@ -151,6 +158,8 @@ class Connection:
             # Devices that lost one broker must not all come back at once.
             self._stopping.wait(delay_s * random.uniform(0.5, 1.0))
             delay_s = min(delay_s * 2, REFUSED_DELAY_S if answer is _Answer.REFUSED else LAST_DELAY_S)
+        self._awake.close()
+        self._bell.close()
 
     def _connect_once(self) -> _Answer:
         """Connect, stay until the connection ends, and return how the broker had answered."""
@@ -164,11 +173,9 @@ class Connection:
             self.report(f"broker {self._broker.url} cannot be reached: {reason_of(error)}", logging.WARNING)
             return _Answer.UNREACHABLE
         self._client = client
-        client.loop_start()
-        if self._answered.wait(ANSWER_LIMIT_S):
-            # Asking the client as well, for the ends of its loop that call nobody back.
-            while not self._ended.wait(LOOK_EVERY_S) and client.is_connected() and self._well():
-                continue
+        limit_s = time.monotonic() + ANSWER_LIMIT_S
+        while self._is_open(client) and (self._well() if self._answered.is_set() else time.monotonic() < limit_s):
+            self._serve(client)
         if self._answer is _Answer.ACCEPTED and not self._well():
             self.report(f"broker {self._broker.url} stopped reading; connecting anew", logging.WARNING)
         answer = self._answer
@@ -189,14 +196,50 @@ class Connection:
         session = properties_of(PacketTypes.CONNECT, SessionExpiryInterval=WILL_DELAY_S if self._will else 0)
         client.connect(host, port, KEEPALIVE_S, clean_start=self._will is None, properties=session)
 
-    def _leave(self, client: paho.Client) -> None:
-        """End the client's thread, whatever state its socket is in."""
+    def _is_open(self, client: paho.Client) -> bool:
+        return client.socket() is not None and not self._ended.is_set()
+
+    def _serve(self, client: paho.Client) -> None:
+        """Wait for the broker or for a bell, a while at most, and read; write what found no writer."""
         sock = client.socket()
-        if sock is not None and not self._ended.is_set():
-            _hang_up(sock)
-        client.loop_stop()
+        if sock is None:
+            return
+        try:
+            buffered = hasattr(sock, "pending") and sock.pending()
+            wait_s = 0.0 if buffered else LOOK_EVERY_S
+            ready, _, _ = select.select([sock, self._awake], [sock] if client.want_write() else [], [], wait_s)
+        except (OSError, ValueError):  # another thread closed it
+            return
+        if self._awake in ready:
+            self._awake.recv(4096)
+        with self._turn:
+            if buffered or sock in ready:
+                client.loop_read()
+            client.loop_write()
+            client.loop_misc()
+
+    def _push(self, client: paho.Client, _data: Any, _sock: Any) -> None:
+        """Write at once, in the thread that has something to say; where another is at work, it goes on with this."""
+        if self._turn.acquire(blocking=False):
+            try:
+                client.loop_write()
+            finally:
+                self._turn.release()
+            if not client.want_write():
+                return
+        with contextlib.suppress(OSError):  # it rings already, or nobody is there
+            self._bell.send(b"!")
+
+    def _leave(self, client: paho.Client) -> None:
+        """Close the client's socket, whatever state it is in."""
+        sock = client.socket()
+        with self._turn:
+            if sock is not None and not self._ended.is_set():
+                _hang_up(sock)
+                while client.socket() is not None and not client.loop_read():
+                    continue
         # What they call refers to the client again: its sockets would stay open until Python looks for such circles.
-        client.on_publish = client.on_unsubscribe = client.on_message = None
+        client.on_publish = client.on_unsubscribe = client.on_message = client.on_socket_register_write = None
         self._client = None
         self._lose()
 
@@ -221,6 +264,7 @@ class Connection:
             delay = properties_of(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_S) if version == V5 else None
             client.will_set(self._will.topic, self._will.payload, 1, True, delay)
         client.on_socket_open = _tune
+        client.on_socket_register_write = self._push
         client.on_connect = self._hear
         client.on_disconnect = self._end
         client.on_log = self._overhear
@@ -263,7 +307,7 @@ def _tune(_client: paho.Client, _data: Any, sock: Any) -> None:
 
 
 def _hang_up(sock: Any) -> None:
-    """Wake the client's thread; when it closes the socket, what was not sent is thrown away, not sent later."""
+    """End reading; when the client then closes the socket, what was not sent is thrown away, not sent later."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # Reading alone, and past the encryption, whose own way would leave the thread to write in the clear.
@@ -288,7 +332,7 @@ def subscriber(broker: Broker, name: str, topics: Sequence[str], hear: Callable[
 
 def properties_of(packet_type: int, **values: int | bytes) -> Properties:
     """Return MQTT 5 properties, named as the standard names them, without spaces."""
-    properties = Properties(packet_type)  # type: ignore[no-untyped-call]  # paho leaves it without types
+    properties = Properties(packet_type)
     for name, value in values.items():
         setattr(properties, name, value)
     return properties

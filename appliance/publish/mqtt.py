@@ -270,4 +270,7 @@ def _utc_offset_ns() -> int:
 def _expiry(client: paho.Client) -> Properties | None:
     if client.protocol != paho.MQTTv5:
         return None
-    return properties_of(PacketTypes.PUBLISH, MessageExpiryInterval=FRAME_EXPIRY_S)
+    properties = properties_of(PacketTypes.PUBLISH, MessageExpiryInterval=FRAME_EXPIRY_S)
+    packed = properties.pack()  # once: to pack it for every frame takes a tenth of publishing
+    object.__setattr__(properties, "pack", lambda: packed)  # its own way takes the standard's names alone
+    return properties
