@@ -20,6 +20,9 @@ OLD_RANGES = (
     f"this site's ranges are of an older network, those that ship are used; make new ones with: {RANGES_COMMAND}"
 )
 
+NOT_FASTER = "int8 is not faster than fp16 here"
+"""What a refusal begins with that is a choice and no fault."""
+
 LOST_RANGES = (
     "an engine here was made from ranges of this site, and they are gone: put calibration/ back, "
     f"or make new ones with: {RANGES_COMMAND}"
@@ -47,10 +50,14 @@ class Choice:
     ranges: Ranges | None  # where its precision needs them
     fallback: str  # why it is not the precision that was asked for; empty where it is
     passed_over: str = ""  # why this site's own ranges are not used; empty where they are, or where it has none
+    preferred: str = ""  # what was timed here that made this precision the better one: no fault
 
 
 def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) -> Choice:
-    """The precision asked for, or FP16 where INT8 has no calibration, was refused, or is not for this network."""
+    """The precision asked for, or FP16 where INT8 has no calibration, was refused, or is not for this network.
+
+    That INT8 was merely slower here is no fallback but a choice: ``preferred`` tells it.
+    """
     if wanted.precision != "int8":
         return choice_of(network, wanted, board, wanted.precision, None)
     if not network.eight_bits:
@@ -60,9 +67,10 @@ def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) 
         return choice_of(network, wanted, board, "fp16", None, lost(network, wanted, None, store) or NO_RANGES)
     first = choice_of(network, wanted, board, "int8", ranges)
     refused = store.refusal(first.key)
-    chosen = choice_of(network, wanted, board, "fp16", None, refused) if refused else first
+    is_slower = refused.startswith(NOT_FASTER)
+    chosen = choice_of(network, wanted, board, "fp16", None, "" if is_slower else refused) if refused else first
     why = passed_over(network, wanted.calibration) or lost(network, wanted, ranges, store)
-    return replace(chosen, passed_over=why)
+    return replace(chosen, passed_over=why, preferred=refused if is_slower else "")
 
 
 def choice_of(

@@ -2,6 +2,7 @@
 
 import onnx
 
+from engines.keys import NOT_FASTER
 from engines.rewrites.graph import Graph
 
 FULL_WIDTH = 32
@@ -10,7 +11,7 @@ FULL_WIDTH = 32
 
 def against(int8_ms: float, fp16_ms: float) -> str:
     """Why INT8 may not stay beside FP16: what it costs in accuracy it must save in time. Empty if it does."""
-    return f"slower than fp16: {int8_ms:.3f} against {fp16_ms:.3f} ms" if int8_ms >= fp16_ms else ""
+    return f"{NOT_FASTER}: {int8_ms:.3f} against {fp16_ms:.3f} ms" if int8_ms >= fp16_ms else ""
 
 
 def narrow_layers(model: onnx.ModelProto) -> list[str]:

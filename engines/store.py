@@ -23,6 +23,9 @@ from engines.durable import sync
 from engines.errors import EngineError
 
 BUILD_COMMAND = "appliance engines build"
+AGAINST = "against fp16"
+"""What stands in a record that tells of this comparison."""
+
 _ASIDE = ".aside-"
 _SHOWN_OF_HASH = 8
 
@@ -60,6 +63,11 @@ class Record:
     verified_on: str  # which inputs it was held against the FP32 reference on
     errors: Mapping[str, float]  # per output: mean absolute difference from the reference
     timed: str = ""  # what was timed here before this one was chosen; empty where nothing was
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the engine has shown here that it is the one to use: INT8 must have been held against FP16."""
+        return self.key.precision != "int8" or AGAINST in self.timed
 
 
 class Store:

@@ -65,7 +65,8 @@ def engines(settings: Settings) -> Iterator[Finding]:
         elif choice.passed_over:
             yield Finding("engine", Verdict.WEAK, f"{name} runs in {precision}: {choice.passed_over}")
         else:
-            yield Finding("engine", Verdict.FINE, f"{name} is there in {precision}")
+            why = f": {choice.preferred}" if choice.preferred else ""
+            yield Finding("engine", Verdict.FINE, f"{name} is there in {precision}{why}")
 
 
 def _version(package: str) -> str:

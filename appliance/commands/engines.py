@@ -1,6 +1,6 @@
 """Build the engines of this device from its networks, list them, hold them against FP32, time them, split, prune.
 
-build    makes what is missing, verified; INT8 that misses its tolerance gives way to FP16
+build    makes what is missing, verified; INT8 that misses its tolerance, or is not faster here, gives way to FP16
 prepare  for each boot: fetches networks that are missing and, where TensorRT runs them, builds engines
 list     says of each network which engine is loaded, or why it is absent
 verify   holds each engine against the FP32 reference once more
@@ -55,10 +55,10 @@ class Row:
 
     name: str
     precision: str
-    state: str  # ready, damaged or absent
+    state: str  # ready, untimed (it runs, and is yet to be held against FP16), damaged or absent
     why: str  # of an absent one; what a ready one was verified on
     fallback: str
-    timed: str  # what it was chosen from, with --tune
+    timed: str  # what it was chosen from
     bytes: int
     build_s: float
     file: str
@@ -70,11 +70,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "networks", nargs="*", metavar="NETWORK", help="a network's name or an ONNX file (default: all that run here)"
     )
-    parser.add_argument("--again", action="store_true", help="build: even what is there or was refused")
+    parser.add_argument(
+        "--again", action="store_true", help="build: even what is there or was refused, FP16 beside INT8 too"
+    )
     parser.add_argument(
         "--tune",
         action="store_true",
-        help="build: time every form and INT8 against FP16 here, keep the fastest (--again: also of what is there)",
+        help="build: time every form of a network here, keep the fastest (--again: also of what is there)",
     )
     parser.add_argument(
         "--frames", type=int, default=_FRAMES, metavar="N", help="bench: how many (default: %(default)s)"
@@ -153,8 +155,9 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, o
         else:
             whole = store.is_whole(choice.key)
             why = f"on {record.verified_on}" if whole else "its SHA-256 is not the recorded one"
-            state = "ready" if whole else "damaged"
-            told = (why, fallback, record.timed, record.bytes, record.build_s, record.plan)
+            state = "damaged" if not whole else "ready" if record.is_settled else "untimed"
+            timed = "; ".join(filter(None, (record.timed, choice.preferred)))
+            told = (why, fallback, timed, record.bytes, record.build_s, record.plan)
             row = Row(one.name, precision, state, *told)
         rows.append(asdict(row))
     return rows

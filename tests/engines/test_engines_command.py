@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 
 from engines.board import Board
 from engines.networks import network
+from engines.precision import against
 from engines.ranges import Ranges, write_ranges
 from engines.store import Key, Store
 
@@ -200,6 +201,37 @@ def test_a_boot_leaves_engines_that_are_there_alone(bench: Bench) -> None:
     done = bench.run("prepare", path, "--set", "engines.precision=fp16")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def int8_key(bench: Bench, path: str) -> Key:
+    """Of an engine with ranges of this site."""
+    known, folder = network(path, Path()), bench.folder / "storage/calibration/mine"
+    ranges = Ranges("mine", known.onnx_sha256, "mse", {"x": (0.0, 1.0)}, 9)
+    folder.mkdir(parents=True)
+    write_ranges(ranges, folder / "ranges.json")
+    return replace(engine_key(path, "int8"), calibration_sha256=ranges.sha256())
+
+
+def test_a_boot_holds_an_int8_engine_against_fp16_that_no_build_has(bench: Bench) -> None:
+    path = bench.onnx()
+    put(bench.store, int8_key(bench, path))
+
+    (row,) = json.loads(bench.run("list", path, "--json").stdout)
+    said = bench.run("prepare", path).stderr
+
+    assert (row["precision"], row["state"]) == ("int8", "untimed")
+    assert "mine: int8 stays if it is faster than fp16\nbuilding mine in fp16" in said
+
+
+def test_fp16_that_was_faster_is_listed_as_chosen_and_not_as_a_fallback(bench: Bench) -> None:
+    path = bench.onnx()
+    put(bench.store, engine_key(path))
+    bench.store.refuse(int8_key(bench, path), against(0.3, 0.2))
+
+    (row,) = json.loads(bench.run("list", path, "--json").stdout)
+
+    assert (row["precision"], row["state"], row["fallback"]) == ("fp16", "ready", "")
+    assert row["timed"] == against(0.3, 0.2)
 
 
 def test_a_boot_builds_engines_that_are_absent(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from engines.errors import EngineError
 from engines.keys import LOST_RANGES, NO_RANGES, OLD_RANGES, Choice, Wanted, choose_engine, find_held_out, keys_in_use
 from engines.manifest import MODELS, NO_EIGHT_BITS
 from engines.networks import Network, network
+from engines.precision import against
 from engines.ranges import Ranges, write_ranges
 from engines.store import Record, Store
 
@@ -57,6 +58,19 @@ def test_int8_that_was_refused_is_fp16_and_says_why(calibrated: Wanted) -> None:
     choice = choose_engine(SMALL, calibrated, ORIN, store)
 
     assert (choice.key.precision, choice.fallback, choice.ranges) == ("fp16", "misses its tolerance", None)
+    assert keys_in_use(SMALL, calibrated, ORIN, store) == [first.key, choice.key]
+
+
+def test_int8_that_was_slower_here_is_fp16_by_choice(calibrated: Wanted) -> None:
+    store = Store(calibrated.engines)
+    first = choose_engine(SMALL, calibrated, ORIN, store)
+    with store.locked(print):
+        store.refuse(first.key, against(0.3, 0.2))
+
+    choice = choose_engine(SMALL, calibrated, ORIN, store)
+
+    assert (choice.key.precision, choice.fallback) == ("fp16", "")
+    assert choice.preferred == "int8 is not faster than fp16 here: 0.300 against 0.200 ms"
     assert keys_in_use(SMALL, calibrated, ORIN, store) == [first.key, choice.key]
 
 
