@@ -1,8 +1,9 @@
 """Measures TensorRT engines on this machine's GPU: python tests/gpu/measure.py WHAT... [--folder DIR] [--minutes M]
 
-What: ``resnet`` (the shape of ResNet-18, INT8 beside FP16 and FP32), ``networks`` (every network of the appliance),
-``chain`` (crop, landmarks, expression, viseme on a 1280 x 720 picture), ``soak`` (memory over many frames).
-Each prints lines of JSON. ``--folder`` keeps engines and timing caches from run to run.
+What: ``resnet`` (the shape of ResNet-18, INT8 beside FP16 and FP32), ``networks`` (every network of the appliance in
+FP16 and INT8, whichever is faster), ``chain`` (crop, landmarks, expression, viseme on a 1280 x 720 picture), ``soak``
+(memory over many frames). Each builds what it needs first and prints lines of JSON. ``--folder`` keeps engines and
+timing caches from run to run.
 """
 
 import argparse
@@ -19,13 +20,15 @@ from typing import Any
 import graphs
 import numpy as np
 
+from appliance.installed import wanted_engines
 from appliance.settings import Settings, from_table
 from engines import manifest
-from engines.build import Options, build_plan, library
+from engines.build import PRECISIONS, Options, build_plan, library
 from engines.crop_graph import crop_graph
 from engines.gpu_crop import CroppingRunner, GpuPicture
 from engines.keys import Wanted
 from engines.networks import Network, network
+from engines.preprocess import Image
 from engines.ranges import write_ranges
 from engines.runners import Runner
 from engines.stocking import Workshop, this_machine
@@ -36,6 +39,7 @@ from engines.verifying import made_samples
 
 FRAMES = 10_000
 OURS = ("face_detector", "face_landmarks", "expression", "viseme")
+WIDTH, HEIGHT = 1280, 720
 
 
 def say(name: str, **figures: object) -> None:
@@ -43,7 +47,10 @@ def say(name: str, **figures: object) -> None:
 
 
 def shop(folder: Path, precision: str, largest_batch: int = 8, level: int = 3) -> Workshop:
-    wanted = Wanted(precision, folder / "engines", folder / "calibration", largest_batch, level)
+    return shop_for(Wanted(precision, folder / "engines", folder / "calibration", largest_batch, level))
+
+
+def shop_for(wanted: Wanted) -> Workshop:
     return Workshop(this_machine(), Store(wanted.engines), wanted, lambda line: print("#", line, flush=True), quiet)
 
 
@@ -74,15 +81,15 @@ def loaded(folder: Path, key: Key) -> tuple[LoadedEngine, TensorRTRunner, dict[s
     return engine, runner, {"plan_mb": len(plan) / 1e6, "load_s": load_s, **memory}
 
 
-def resnet(folder: Path, minutes: float, level: int) -> None:
+def resnet(folder: Path) -> None:
     path = graphs.resnet18(folder / "resnet18.onnx")
     one = replace(network(str(path), folder), tolerance={"output": 0.5})
     calibrated(one, folder)
-    for precision in ("fp32", "fp16", "int8"):
+    for precision in ("int8", "fp16", "fp32"):
         workshop = shop(folder, precision, 16)
-        stock = workshop.ensure(one)
+        stock = workshop.ensure(one, race=False)
         began_s = time.monotonic()
-        workshop.ensure(one, again=True)
+        workshop.ensure(one, again=True, race=False)
         again_s = time.monotonic() - began_s
         _, runner, figures = loaded(folder, stock.record.key)
         images = graphs.pictures(16, 224, 5)
@@ -106,6 +113,7 @@ def resnet(folder: Path, minutes: float, level: int) -> None:
         figures |= {"build_s": stock.record.build_s, "build and verify again, s": again_s}
         say(f"resnet18 {stock.record.key.precision}", **figures)
         overhead(runner, first)
+        faces(runner, precision)
     contexts(one, folder)
 
 
@@ -128,10 +136,26 @@ def overhead(runner: TensorRTRunner, given: dict[str, np.ndarray]) -> None:
     say("runner over bare replay", bare_ms=alone.p50_ms, runner_ms=whole.p50_ms, ratio=whole.p50_ms / alone.p50_ms)
 
 
+def faces(runner: TensorRTRunner, precision: str) -> None:
+    """One face and sixteen, cut out of one picture by the GPU, the picture's own way there included."""
+    picture, shared = shown_to_gpu(np.full((HEIGHT, WIDTH, 3), 127, np.uint8))
+    crop, _ = crop_engine(manifest.Preprocessing(224, 0.0, 1.0, "edge"), 16)
+    cropping = CroppingRunner(runner, "input", crop, shared)
+    cuts = [np.array([[1.4, 0.0, 60.0 * face], [0.0, 1.4, 20.0 * face]]) for face in range(16)]
+
+    def cut(count: int) -> None:
+        shown = picture.view()
+        assert cropping.cut([(shown, matrix) for matrix in cuts[:count]], {}) is not None
+
+    took = {count: times(partial(cut, count), 3000).p50_ms for count in (1, 2, 4, 8, 16)}
+    figures = {f"{count} p50_ms": p50_ms for count, p50_ms in took.items()}
+    say(f"resnet18 {precision}, faces cut by the GPU", **figures, **{"16/1": took[16] / took[1]})
+
+
 def contexts(one: Network, folder: Path) -> None:
     """Frames a second of one engine through 1, 2 and 4 runners, each with a thread of its own."""
     workshop = shop(folder, "int8", 1)
-    engine, first, _ = loaded(folder, workshop.ensure(one).record.key)
+    engine, first, _ = loaded(folder, workshop.ensure(one, race=False).record.key)
     runners = [first, *(TensorRTRunner(engine) for _ in range(3))]
     rates = {count: rate(runners[:count]) for count in (1, 2, 4)}
     say(
@@ -159,12 +183,12 @@ def rate(runners: list[TensorRTRunner], frames: int = 4000) -> float:
 
 
 def networks(folder: Path, only: str = "", level: int = 3, tune: bool = True) -> None:
-    """Every network of the appliance in FP16 and INT8: errors, times, kernels."""
+    """Every network of the appliance in FP16, then in INT8 even where that is slower: errors, times, kernels."""
     for name in [only] if only else OURS:
         one = network(name, folder / "models")
         for precision in ("fp16", "int8"):
             workshop = shop(folder, precision, level=level)
-            stock = workshop.ensure(one, tune=tune)
+            stock = workshop.ensure(one, tune=tune, race=False)
             _, runner, figures = loaded(folder, stock.record.key)
             for batch in (1, 8):
                 given = batch_of(made_samples(one), batch)
@@ -182,15 +206,26 @@ def networks(folder: Path, only: str = "", level: int = 3, tune: bool = True) ->
             )
 
 
-def chain(folder: Path, minutes: float, level: int) -> None:
+def with_engines(folder: Path, precision: str, level: int) -> Settings:
+    """Settings of which every engine is there, as an appliance would have built it."""
+    engines = {"runner": "tensorrt", "precision": precision, "optimisation_level": level}
+    settings = from_table({"storage": {"directory": str(folder)}, "engines": engines})
+    workshop = shop_for(wanted_engines(settings))
+    for name in OURS:
+        stock = workshop.ensure(network(name, settings.storage.models))
+        say(f"{name} runs in {stock.record.key.precision}", timed=stock.record.timed, fallback=stock.fallback)
+    return settings
+
+
+def chain(settings: Settings) -> None:
     """One frame's way through our own networks, Python included."""
     for where, gpu_crop in (("processor", False), ("GPU", True)):
-        for name, call in chain_step(folder, level, gpu_crop).items():
+        for name, call in chain_step(settings, gpu_crop).items():
             say(f"chain {name}, cut by the {where}", **asdict(times(call, 2000)))
-    say("landmarks from squares cut by the GPU, off by", **cut_difference(folder, level))
+    say("landmarks from squares cut by the GPU, off by", **cut_difference(settings))
 
 
-def chain_step(folder: Path, level: int, gpu_crop: bool = False) -> dict[str, Callable[[], Any]]:
+def chain_step(settings: Settings, gpu_crop: bool = False) -> dict[str, Callable[[], Any]]:
     import cv2
 
     from appliance.face.detector import Detector
@@ -201,21 +236,14 @@ def chain_step(folder: Path, level: int, gpu_crop: bool = False) -> dict[str, Ca
     from appliance.listening.viseme_network import MODEL, VisemeNetwork
     from engines.own import own_model
 
-    settings = from_table(
-        {"storage": {"directory": str(folder)}, "engines": {"runner": "tensorrt", "optimisation_level": level}}
-    )
-    photograph = cv2.imread(str(folder / "models/sources/astronaut.png"))
-    picture = np.zeros((720, 1280, 3), np.uint8)
+    photograph = cv2.imread(str(settings.storage.models / "sources/astronaut.png"))
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, 280:1000] = cv2.resize(photograph[:300, 75:375], (720, 720))  # so near that the detector sees the face
-    seen = picture.copy()
     detections = Detector(opened(settings, "face_detector")).find(picture)
     region = region_from_detection(detections[0])
     open_network = partial(opened, settings)
     if gpu_crop:
-        shared = GpuPicture(1280, 720)
-        picture = np.frombuffer(mmap.mmap(-1, picture.nbytes), np.uint8).reshape(picture.shape)
-        picture[:] = np.asarray(seen)
-        shared.pin(picture)
+        picture, shared = shown_to_gpu(picture)
         open_network = partial(cropping, settings, shared)
     reader = LandmarkReader(open_network("face_landmarks"))
     expressions = NetworkExpressionReader(open_network(OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
@@ -235,6 +263,22 @@ def chain_step(folder: Path, level: int, gpu_crop: bool = False) -> dict[str, Ca
     }
 
 
+def shown_to_gpu(picture: Image) -> tuple[Image, GpuPicture]:
+    """A picture in memory that the GPU fetches it from, and where it goes."""
+    shared = GpuPicture(picture.shape[1], picture.shape[0])
+    pinned = np.frombuffer(mmap.mmap(-1, picture.nbytes), np.uint8).reshape(picture.shape)
+    pinned[:] = picture
+    shared.pin(pinned)
+    return pinned, shared
+
+
+def crop_engine(preprocessing: manifest.Preprocessing, largest_batch: int) -> tuple[LoadedEngine, dict[str, float]]:
+    """What cuts squares of pictures of one size, and what building it took."""
+    began_s, model = time.monotonic(), crop_graph(preprocessing, WIDTH, HEIGHT).SerializeToString()
+    plan, _ = build_plan(library(), model, "crop", Options("fp32", largest_batch), 256 << 20, b"", quiet)
+    return LoadedEngine(plan, "crop"), {"build_s": time.monotonic() - began_s, "plan_mb": len(plan) / 1e6}
+
+
 def cropping(settings: Settings, picture: GpuPicture, name: str) -> Runner:
     """A network that cuts its squares out of whole pictures on the GPU."""
     from appliance.face.expression_network import OWN_MODEL, PICTURE_INPUT, PREPROCESSING
@@ -245,26 +289,24 @@ def cropping(settings: Settings, picture: GpuPicture, name: str) -> Runner:
         OWN_MODEL: (PICTURE_INPUT, PREPROCESSING),
     }
     tensor, preprocessing = places[name]
-    began_s, model = time.monotonic(), crop_graph(preprocessing, 1280, 720)
-    plan, _ = build_plan(library(), model.SerializeToString(), "crop", Options("fp32"), 256 << 20, b"", quiet)
-    built_s = time.monotonic() - began_s
+    crop, figures = crop_engine(preprocessing, 8)
     network = opened(settings, name)
     assert isinstance(network, TensorRTRunner)
-    runner = CroppingRunner(network, tensor, LoadedEngine(plan, "crop"), picture)
-    say(f"{name} cut by the GPU", build_s=built_s, plan_mb=len(plan) / 1e6, nodes=runner.nodes(), alone=network.nodes())
+    runner = CroppingRunner(network, tensor, crop, picture)
+    say(f"{name} cut by the GPU", **figures, nodes=runner.nodes(), alone=network.nodes())
     return runner
 
 
-def cut_difference(folder: Path, level: int) -> dict[str, float]:
+def cut_difference(settings: Settings) -> dict[str, float]:
     """How far landmarks lie apart that were read from squares of the two, pixels of the picture."""
-    read = [chain_step(folder, level, gpu_crop)["landmarks with crop"]() for gpu_crop in (False, True)]
+    read = [chain_step(settings, gpu_crop)["landmarks with crop"]() for gpu_crop in (False, True)]
     apart = np.linalg.norm(read[0][0].points_px - read[1][0].points_px, axis=1)
     return {"mean_px": apart.mean(), "largest_px": apart.max()}
 
 
-def soak(folder: Path, minutes: float, level: int) -> None:
+def soak(settings: Settings, minutes: float) -> None:
     """Memory of the GPU and of this process while frames go through, cut by the GPU."""
-    frame = chain_step(folder, level, gpu_crop=True)["frame: crop, landmarks, expression"]
+    frame = chain_step(settings, gpu_crop=True)["frame: crop, landmarks, expression"]
     for _ in range(2000):
         frame()
     before, host, frames = free_bytes(), resident_mb(), 0
@@ -281,20 +323,24 @@ def resident_mb() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"resnet": resnet, "chain": chain, "soak": soak}
-    parser.add_argument("what", nargs="+", choices=("networks", *parts))
+    parser.add_argument("what", nargs="+", choices=("resnet", "networks", "chain", "soak"))
     parser.add_argument("--folder", type=Path, default=Path("measured"))
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--only", default="", choices=("", *OURS), help="networks: this one")
+    parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="chain and soak: what is asked for")
     parser.add_argument("--level", type=int, default=3, help="of the networks and the chain, 0 to 5")
     parser.add_argument("--untuned", action="store_true", help="networks: the first form of each precision alone")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for what in arguments.what:
-        if what == "networks":
+        if what == "resnet":
+            resnet(arguments.folder)
+        elif what == "networks":
             networks(arguments.folder, arguments.only, arguments.level, not arguments.untuned)
+        elif what == "chain":
+            chain(with_engines(arguments.folder, arguments.precision, arguments.level))
         else:
-            parts[what](arguments.folder, arguments.minutes, arguments.level)
+            soak(with_engines(arguments.folder, arguments.precision, arguments.level), arguments.minutes)
 
 
 if __name__ == "__main__":
