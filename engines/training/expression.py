@@ -1,6 +1,9 @@
 """Train the expression network: landmarks and a picture of the face in, 52 ARKit weights out.
 
-    python -m engines.training.expression BANK model.onnx --ict ict_light.npz --models DIR [--minutes 15]
+Two students learn from the same pictures: one takes a teacher's word, the other the truth of drawn faces. Each shape
+of the network is said by whoever knows it better on people (``shares``).
+
+    python -m engines.training.expression BANK model.onnx --ict ict_light.npz --models DIR [--minutes 19]
 
 BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second model set (``appliance models fetch
 --task``). Draws its own people first. Made for a data-centre GPU.
@@ -8,7 +11,6 @@ BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second mo
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,8 @@ from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
-from engines.training.expression_network import Student, export
+from engines.training.expression_network import Pair, Student, export
 from engines.training.expression_samples import Faces, upright
-from engines.training.graph import Graph
 from engines.training.pictures import (
     Networks,
     Pictures,
@@ -41,12 +42,14 @@ from engines.training.teacher import Teacher
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
 FRESH, FRESH_EVERY, KEPT = 384, 4, 600_000  # pictures of each kind: made anew, every how many steps, and kept
 GAP = 0.3  # how much of the two landmark networks' difference the student trains through, where it sees no picture
-TRUTH, TRUTH_UNKNOWN = 0.2, 0.5  # of the goal on drawn faces: always, and more the less the teacher knows of a shape
+FROWN = ("mouthFrownLeft", "mouthFrownRight")
+TAUGHT, TRUE = 0.2, 0.5  # how much the truth counts on drawn faces for either student, where the teacher knows a shape
+TRUTH_UNKNOWN = 0.5  # how much more where the teacher knows nothing of it
 STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
 RATE, DECAY = 2e-3, 1e-2
 TRUTH_WEIGHT, UNTAUGHT_WEIGHT = 20.0, 60.0  # of squared errors beside absolute ones
-BESIDE_COMMITTEE = 0.5  # how much teacher and truth count beside a committee
-COMMITTEE_WEIGHT = 8.0  # of what a committee says of untaught shapes
+RESTYLED_EVERY = 4  # steps
+STEADY_WEIGHT, STEADY_NOISE, STEADY_SHAKE = 4.0, 0.01, 0.003  # of 0..1; of the eyes' distance
 FIRES = 0.02  # a shape whose teacher varies less than this on a set is not scored on it
 
 
@@ -58,10 +61,10 @@ class Goal:
     """What the student is to say, and how much each word counts.
 
     ``spread`` is how far each of 52 labels varies, ``knowledge`` how well the teacher knows each shape on drawn faces,
-    as correlation with the truth.
+    as correlation with the truth; ``truth`` how much that counts where the teacher knows a shape.
     """
 
-    def __init__(self, spread: Tensor, knowledge: Tensor) -> None:
+    def __init__(self, spread: Tensor, knowledge: Tensor, truth: float) -> None:
         untaught = torch.zeros(len(BLENDSHAPES), dtype=torch.bool, device=spread.device)
         untaught[_indices(UNTAUGHT)] = True
         eyes = [index for index, name in enumerate(BLENDSHAPES) if name.startswith(("eyeLook", "eyeBlink"))]
@@ -69,16 +72,15 @@ class Goal:
         self._of_face = ~untaught
         self._of_face[eyes] = False
         self._weight = 1 / (spread + 0.03) * ~untaught  # a shape that seldom fires counts as much
-        self._truth = TRUTH + TRUTH_UNKNOWN * (1 - knowledge.nan_to_num().clamp(min=0))
+        self._truth = truth + TRUTH_UNKNOWN * (1 - knowledge.nan_to_num().clamp(min=0))
 
     def of_landmarks(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss on landmarks alone: the teacher's word on what it knows."""
         return ((logits.sigmoid() - labels).abs() * self._weight).mean()
 
-    def of_committee(self, logits: Tensor, told: Tensor) -> Tensor:
-        """The loss on pictures about which a committee has spoken, of all 52 shapes."""
-        weight = torch.where(self._untaught, torch.full_like(self._weight, COMMITTEE_WEIGHT), self._weight)
-        return ((logits.sigmoid() - told).abs() * weight).mean()
+    def of_steadiness(self, logits: Tensor, again: Tensor) -> Tensor:
+        """The loss on what is said of the same faces seen a little differently: a still face is to keep still."""
+        return STEADY_WEIGHT * ((logits.sigmoid() - again.sigmoid()).abs() * (self._weight + self._untaught)).mean()
 
     def of_pictures(self, logits: Tensor, samples: Samples) -> Tensor:
         """The loss on pictures: the teacher's word, and the truth where that is known.
@@ -97,40 +99,32 @@ class Goal:
         return (copied + TRUTH_WEIGHT * off * truthful * ~self._untaught + UNTAUGHT_WEIGHT * off * counted).mean()
 
 
-class Committee:
-    """Students that were trained before, whose mean logit teaches another.
+def shares() -> Tensor:
+    """How much of each of 52 shapes the student says that knows the truth of drawn faces.
 
-    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    What no teacher knows, it says alone. A frown is what both see: the teacher hardly knows it, and by drawings alone
+    it is seen in people at rest.
     """
-
-    def __init__(self, models: Sequence[Path], device: str) -> None:
-        self._members = [Graph(path, device) for path in models]
-
-    def __call__(self, samples: Samples) -> Tensor:
-        """Weights n x 52 of pictures as they are."""
-        given = {"landmarks": samples.landmarks, "picture": samples.pictures.float() / 255}
-        told = torch.stack([member(**given)["blendshapes"] for member in self._members])
-        return told.clamp(1e-4, 1 - 1e-4).logit().mean(0).sigmoid()
-
-    def __bool__(self) -> bool:
-        return bool(self._members)
+    share = torch.zeros(len(BLENDSHAPES))
+    share[_indices(UNTAUGHT)] = 1.0
+    share[_indices(FROWN)] = 0.5
+    return share
 
 
 def train(
-    student: Student,
+    pair: Pair,
     meshes: Faces,
     pictures: Stream,
-    goal: Goal,
+    goals: tuple[Goal, Goal],
     teacher: Teacher,
-    committee: Committee,
     minutes: float,
     random: torch.Generator,
-) -> Student:
-    """Return the student, the running average over its steps."""
+) -> Pair:
+    """Return the students, the running average over their steps; ``goals`` are theirs, in the same order."""
     average = torch.optim.swa_utils.AveragedModel(
-        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
+        pair, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
-    optimiser = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(pair.parameters(), lr=RATE, weight_decay=DECAY)
     reservoir = Reservoir(KEPT)
     began_s, step, done = time.monotonic(), 0, 0.0
     while done < 1:
@@ -143,24 +137,31 @@ def train(
             labels = teacher(meant)
             samples = reservoir.draw(SHOWN, random)
             shown = samples.pictures.float() / 255
-            shown = restyled(shown, random) if step % 2 else shown
-            told = committee(samples) if committee else None
-        alone, together = student(samples.landmarks, shown)
-        loss = goal.of_landmarks(student.of_landmarks(seen), labels) + goal.of_landmarks(alone, samples.taught)
-        loss = loss + goal.of_pictures(together, samples) * (1 if told is None else BESIDE_COMMITTEE)
-        if told is not None:
-            loss = loss + goal.of_committee(together, told)
+            if step % RESTYLED_EVERY == 0:
+                shown = restyled(shown, random)
+            moved, blurred = _shaken(samples.landmarks, STEADY_SHAKE, random), _shaken(shown, STEADY_NOISE, random)
+        losses = []
+        for student, goal in zip((pair.taught, pair.true), goals, strict=True):
+            alone, together = student(samples.landmarks, shown)
+            _, again = student(moved, blurred)
+            losses += [goal.of_landmarks(student.of_landmarks(seen), labels), goal.of_landmarks(alone, samples.taught)]
+            losses += [goal.of_pictures(together, samples), goal.of_steadiness(together, again)]
+        loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        average.update_parameters(student)
+        average.update_parameters(pair)
         done = (time.monotonic() - began_s) / (60 * minutes)
         if step % 250 == 0:
             print(f"step {step}: loss {loss.item():.4f}, {100 * done:.0f} %", flush=True)
         step += 1
     print(f"{step} steps", flush=True)
-    trained: Student = average.module.eval()
+    trained: Pair = average.module.eval()
     return trained
+
+
+def _shaken(values: Tensor, spread: float, random: torch.Generator) -> Tensor:
+    return values + spread * torch.randn(values.shape, device=values.device, generator=random)
 
 
 def _rate(done: float) -> float:
@@ -189,13 +190,13 @@ def correlations(told: Tensor, truth: Tensor) -> Tensor:
     return (told * truth).sum(0) / (told.norm(dim=0) * truth.norm(dim=0))
 
 
-def tell_agreement(student: Student, bank: dict[str, Any], who: str, device: str) -> None:
-    """Print how well the student agrees with the teacher on filmed people, over the shapes that the teacher fires."""
+def tell_agreement(pair: Pair, bank: dict[str, Any], who: str, device: str) -> None:
+    """Print how well the students agree with the teacher on filmed people, over the shapes that the teacher fires."""
     own, inside, labels = (torch.from_numpy(bank[name]).to(device) for name in ("own_px", "sources_px", "labels"))
     shown = torch.from_numpy(sources(bank).transpose(0, 3, 1, 2).copy()).to(device).float() / 255
     pictures = cut(shown, picture_squares(inside), PICTURE_PX)
     fired = labels.std(0) > FIRES
-    for name, logits in zip(("landmarks alone", "with pictures"), student(upright(own), pictures), strict=True):
+    for name, logits in zip(("landmarks alone", "with pictures"), pair(upright(own), pictures), strict=True):
         told = logits.sigmoid()
         correlation = correlations(told, labels)[fired].mean().item()
         error = (told - labels).abs()[:, fired].mean().item()
@@ -204,15 +205,15 @@ def tell_agreement(student: Student, bank: dict[str, Any], who: str, device: str
         print("untaught", *(f"{value:.3f}" for value in untaught), flush=True)
 
 
-def tell_truth(student: Student, drawn: Drawn, who: str) -> None:
-    """Print how well the student knows the true weights of drawn people."""
+def tell_truth(pair: Pair, drawn: Drawn, who: str) -> None:
+    """Print how well the students know the true weights of drawn people."""
     print(who, end=": ")
     told = []
     for first in range(0, len(drawn.pictures), 256):
         some = slice(first, first + 256)
         points = drawn.points_px[some]
         told.append(
-            student(upright(points), cut(drawn.pictures[some].float() / 255, picture_squares(points), PICTURE_PX))[1]
+            pair(upright(points), cut(drawn.pictures[some].float() / 255, picture_squares(points), PICTURE_PX))[1]
         )
     for name, correlation in zip(
         BLENDSHAPES, correlations(torch.cat(told).sigmoid(), drawn.truth).tolist(), strict=True
@@ -227,11 +228,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("--ict", type=Path, required=True, help="the morphable face")
     parser.add_argument("--models", type=Path, required=True, help="fetched models, the second set included")
-    parser.add_argument("--minutes", type=float, default=15, help="of training, after drawing")
-    parser.add_argument("--people", type=int, default=30_000, help="to draw at first; new ones take their places")
+    parser.add_argument("--minutes", type=float, default=19, help="of training, after drawing")
+    parser.add_argument("--people", type=int, default=12_000, help="to draw at first; new ones take their places")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--committee", type=Path, nargs="*", default=[], help="models to learn from besides")
-    parser.add_argument("--start", type=Path, help="weights to go on with, as written beside a model")
     parser.add_argument("--hold-out", type=int, nargs="*", default=[], help="numbers of clips to train without")
     return parser.parse_args()
 
@@ -254,7 +253,8 @@ def main() -> None:
         knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
         teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)
         meshes = Faces(kept, home)
-        goal = Goal(teacher(meshes.draw(5 * MESHES, GAP)[1]).std(0), knowledge)
+        spread = teacher(meshes.draw(5 * MESHES, GAP)[1]).std(0)
+        goals = (Goal(spread, knowledge, TAUGHT), Goal(spread, knowledge, TRUE))
     random = torch.Generator(helper).manual_seed(arguments.seed)
     deformations = Deformations(bank["average_m"], helper, random)
     filmed = Pictures(shown, points_px, None, networks, deformations, random)
@@ -267,22 +267,20 @@ def main() -> None:
     stream = Stream([invented, filmed], FRESH, home, renew)
     with torch.no_grad():
         seen, _ = meshes.draw(5 * MESHES, GAP)
-        student = Student(seen.mean(0), seen.std(0) + 0.003).to(home)
-    if arguments.start is not None:
-        student.load_state_dict(torch.load(arguments.start, map_location=home))
-    committee = Committee(arguments.committee, home)
+        first, second = (Student(seen.mean(0), seen.std(0) + 0.003) for _ in goals)
     random = torch.Generator(home).manual_seed(1 + arguments.seed)
-    student = train(student, meshes, stream, goal, teacher, committee, arguments.minutes, random)
-    torch.save(student.state_dict(), arguments.model.with_suffix(".pt"))
-    export(student, arguments.model)
-    student.to(helper)
+    pair = Pair(first, second, shares()).to(home)
+    pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random)
+    torch.save(pair.state_dict(), arguments.model.with_suffix(".pt"))
+    export(pair, arguments.model)
+    pair.to(helper)
     with torch.no_grad():
-        tell_agreement(student, kept, "people it was trained on", helper)
+        tell_agreement(pair, kept, "people it was trained on", helper)
         if held_out.any():
-            tell_agreement(student, kept_out, "people held out", helper)
-        tell_truth(student, some_of(drawn, 1000), "drawn people it was trained on")
+            tell_agreement(pair, kept_out, "people held out", helper)
+        tell_truth(pair, some_of(drawn, 1000), "drawn people it was trained on")
         unseen = draw(drawing(arguments.ict, networks, helper, 1, UNSEEN_SEED + 1), 1000)
-        tell_truth(student, unseen, "unseen drawn people")
+        tell_truth(pair, unseen, "unseen drawn people")
 
 
 def _devices() -> tuple[str, str]:

@@ -17,7 +17,6 @@ from engines.training.deformations import POINTS
 DENSE = (2 * POINTS, 768, 768, 256)
 LOOK = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))  # convolutions: planes in, planes out, side, stride
 SEEN, JOINED = 640, 256
-FORGOTTEN = 0.3  # of what is seen, at random, while it learns
 SHAPES = len(BLENDSHAPES)
 _SIDE = 6  # of the last planes
 
@@ -44,7 +43,6 @@ class Student(nn.Module):
             )
         )
         self.seen = nn.Linear(LOOK[-1][1] * _SIDE**2, SEEN)
-        self.forget = nn.Dropout(FORGOTTEN)
         self.join = nn.Linear(DENSE[-1] + SEEN, JOINED)
         self.together = nn.Linear(JOINED, SHAPES)
 
@@ -58,7 +56,7 @@ class Student(nn.Module):
         dense = self._dense(landmarks)
         alone = self.alone(dense)
         seen = self.seen(self.look(pictures).flatten(1)).relu()
-        joined = self.join(torch.cat([dense, self.forget(seen)], 1)).relu()
+        joined = self.join(torch.cat([dense, seen], 1)).relu()
         return alone, alone + self.together(joined)
 
     def _dense(self, landmarks: Tensor) -> Tensor:
@@ -66,35 +64,42 @@ class Student(nn.Module):
         return told
 
 
-def export(student: Student, path: Path) -> None:
+class Pair(nn.Module):
+    """Two students, one of whom took a teacher's word and one the truth.
+
+    ``share`` (52) is how much of each logit the second says.
+    """
+
+    def __init__(self, taught: Student, true: Student, share: Tensor) -> None:
+        super().__init__()
+        self.taught, self.true = taught, true
+        self.register_buffer("share", share)
+
+    def forward(self, landmarks: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits as ``Student``'s."""
+        said = zip(self.taught(landmarks, pictures), self.true(landmarks, pictures), strict=True)
+        alone, together = (torch.lerp(taught, true, self.share) for taught, true in said)
+        return alone, together
+
+
+def export(pair: Pair, path: Path) -> None:
     """Write ONNX: ``landmarks`` (batch, 478, 2), upright, and ``picture`` (batch, 3, 96, 96), RGB 0..1, to
     ``blendshapes`` (batch, 52).
 
-    Standardisation and batch normalisation are folded into the layers before or after them. Weights are stored in 16
-    bits and cast at load.
+    Standardisation and batch normalisation are folded into the layers before or after them, what is said of shapes
+    into one last layer. Weights are stored in 16 bits and cast at load.
     """
     graph = _Graph()
-    scale, shift = (1 / _array(student.spread)).ravel(), _array(student.mean).ravel()
-    name = graph.node("Flatten", ["landmarks"], "flat", axis=1)
-    for index, layer in enumerate(layer for layer in student.dense if isinstance(layer, nn.Linear)):
-        weight, bias = _array(layer.weight), _array(layer.bias)
-        if index == 0:
-            bias = bias - weight @ (scale * shift)
-            weight = weight * scale
-        name = graph.node("Relu", [graph.gemm(name, f"dense_{index}", weight, bias)], f"dense_{index}_relu")
-    seen = "picture"
-    for index, (layer, normal) in enumerate(zip(student.look[::3], student.look[1::3], strict=True)):
-        seen = graph.node("Relu", [graph.convolution(seen, f"look_{index}", layer, normal)], f"look_{index}_relu")
-    seen = graph.node("Flatten", [seen], "look", axis=1)
-    seen = graph.node("Relu", [graph.linear(seen, "seen", student.seen)], "seen_relu")
-    both = graph.node("Concat", [name, seen], "both", axis=1)
-    joined = graph.node("Relu", [graph.linear(both, "join", student.join)], "join_relu")
-    logits = graph.node(
-        "Add",
-        [graph.linear(name, "alone", student.alone), graph.linear(joined, "together", student.together)],
-        "logits",
-    )
-    graph.node("Sigmoid", [logits], "blendshapes")
+    graph.node("Flatten", ["landmarks"], "flat", axis=1)
+    share = _array(pair.share)[:, None]
+    features, weights, bias = [], [], np.zeros(SHAPES)
+    for name, student, part in (("taught", pair.taught, 1 - share), ("true", pair.true, share)):
+        features += graph.trunk(name, student)
+        for layer in (student.alone, student.together):
+            weights.append(part * _array(layer.weight))
+            bias += part[:, 0] * _array(layer.bias)
+    graph.gemm(graph.node("Concat", features, "features", axis=1), "logits", np.concatenate(weights, 1), bias)
+    graph.node("Sigmoid", ["logits"], "blendshapes")
     graph.save(path)
 
 
@@ -108,6 +113,27 @@ class _Graph:
     def node(self, operator: str, given: list[str], made: str, **attributes: int | list[int]) -> str:
         self._nodes.append(helper.make_node(operator, given, [made], name=made, **attributes))
         return made
+
+    def trunk(self, made: str, student: Student) -> list[str]:
+        """What a student's two last layers read."""
+        scale, shift = (1 / _array(student.spread)).ravel(), _array(student.mean).ravel()
+        dense = "flat"
+        for index, layer in enumerate(layer for layer in student.dense if isinstance(layer, nn.Linear)):
+            weight, bias = _array(layer.weight), _array(layer.bias)
+            if index == 0:
+                bias = bias - weight @ (scale * shift)
+                weight = weight * scale
+            dense = self.relu(self.gemm(dense, f"{made}_dense_{index}", weight, bias))
+        seen = "picture"
+        for index, (layer, normal) in enumerate(zip(student.look[::3], student.look[1::3], strict=True)):
+            seen = self.relu(self.convolution(seen, f"{made}_look_{index}", layer, normal))
+        seen = self.node("Flatten", [seen], f"{made}_look", axis=1)
+        seen = self.relu(self.linear(seen, f"{made}_seen", student.seen))
+        both = self.node("Concat", [dense, seen], f"{made}_both", axis=1)
+        return [dense, self.relu(self.linear(both, f"{made}_join", student.join))]
+
+    def relu(self, given: str) -> str:
+        return self.node("Relu", [given], f"{given}_relu")
 
     def linear(self, given: str, made: str, layer: nn.Linear) -> str:
         return self.gemm(given, made, _array(layer.weight), _array(layer.bias))
