@@ -70,9 +70,9 @@ def test_what_is_computed_from_inputs_alone_stays_in_32_bits() -> None:
 def test_what_is_kept_stays_in_32_bits() -> None:
     model = for_target(own_model("expression"), "gpu")
 
-    known = types(to_fp16(model, ["dense_0"]))
+    known = types(to_fp16(model, ["taught_dense_0"]))
 
-    assert (known["dense_0"], known["dense_1"]) == (FLOAT, FLOAT16)
+    assert (known["taught_dense_0"], known["taught_dense_1"]) == (FLOAT, FLOAT16)
 
 
 def test_an_output_that_is_read_inside_keeps_its_name_and_type() -> None:
