@@ -7,16 +7,16 @@ import pytest
 from brokers import Mosquitto
 
 from appliance.demo.scene import PHOTOGRAPH, prepare
-from appliance.installed import networks
 from appliance.settings import DESK_DIRECTORY, Settings, from_table
-from engines.fetch import asset_path, ensure
+from engines import manifest
+from engines.fetch import asset_path, ensure, locked
 
 
 @pytest.fixture(scope="session")
 def desk() -> Settings:
     """The settings of a machine without settings; its models are there."""
     settings = from_table({"storage": {"directory": DESK_DIRECTORY}})
-    ensure(settings.storage.models, (*networks(settings), PHOTOGRAPH), print)
+    ensure(settings.storage.models, manifest.names(), print)
     return settings
 
 
@@ -27,7 +27,8 @@ def photograph(desk: Settings) -> Path:
 
 @pytest.fixture(scope="session")
 def clip(desk: Settings) -> Path:
-    return prepare(desk, print)
+    with locked(desk.storage.models, print):  # tests that run beside these wait for the one clip
+        return prepare(desk, print)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from appliance.capture.sessions import SessionWriter
 from appliance.commands.replay import expect
 from appliance.demo.clip import SPEECH_JSON, frames, read_photograph
 from appliance.demo.scene import DESK, judge
-from appliance.demo.timeline import FPS, Timeline, build_timeline
+from appliance.demo.timeline import FPS, LENGTH_S, Timeline, build_timeline
 from appliance.listening.recordings import wav_blocks
 from appliance.listening.sessions import SoundWriter
 from appliance.publish.recorder import compare
@@ -28,21 +29,24 @@ TOLERANCE = 0.02
 S = 1_000_000_000
 
 
-@pytest.fixture(scope="module")
-def session(photograph: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def record(folder: Path, photograph: Path, clip: Path, seconds: float) -> Path:
     """A session as ``appliance record`` leaves it; its pictures come straight from the clip's painter."""
-    folder = tmp_path_factory.mktemp("session")
     write_about(folder, Camera("cam0", f"session:{folder}", microphone="mic0"))
-    whole = build_timeline(SPEECH_JSON)
-    kept = Timeline(**{field.name: getattr(whole, field.name)[::EVERY] for field in fields(Timeline)})
+    whole, taken = build_timeline(SPEECH_JSON), slice(0, round(seconds * FPS), EVERY)
+    kept = Timeline(**{field.name: getattr(whole, field.name)[taken] for field in fields(Timeline)})
     with SessionWriter(folder) as pictures:
-        for index, picture in zip(range(len(kept.jawOpen)), frames(read_photograph(photograph), kept), strict=False):
+        for index, picture in enumerate(frames(read_photograph(photograph), kept)):
             pictures.write(picture, S + index * EVERY * S // FPS)
     sound = SoundWriter(folder, "mic0")
-    for block, samples in enumerate(wav_blocks(clip / "voice.wav"), start=1):
+    for block, samples in enumerate(islice(wav_blocks(clip / "voice.wav"), round(seconds * 100)), start=1):
         sound.write(Sound("mic0", samples, S + block * S // 100))
     sound.close()
     return folder
+
+
+@pytest.fixture(scope="module")
+def session(photograph: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("session"), photograph, clip, LENGTH_S)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,9 @@ def test_the_face_follows_the_known_truth(clip: Path) -> None:
     assert max(score.lost_s) <= 0.5
 
 
-def test_the_command_replays_updates_and_tells_a_difference(session: Path) -> None:
+def test_the_command_replays_updates_and_tells_a_difference(photograph: Path, clip: Path, tmp_path: Path) -> None:
+    session = record(tmp_path, photograph, clip, seconds=2)
+
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "appliance", "replay", str(session), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

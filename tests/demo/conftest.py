@@ -1,3 +1,5 @@
+"""Something to render, and what was rendered."""
+
 import cv2
 import numpy as np
 import pytest
@@ -11,3 +13,9 @@ def photograph(tmp_path):
     path = tmp_path / "photograph.png"
     assert cv2.imwrite(str(path), cv2.resize(coarse, (512, 512), interpolation=cv2.INTER_CUBIC))
     return path
+
+
+@pytest.fixture
+def prepared(clip):
+    """The folder of the demonstration's own clip, as this code renders it."""
+    return clip

@@ -40,33 +40,29 @@ def short_clip(monkeypatch):
     monkeypatch.setattr(clip, "frames", lambda *arguments: islice(whole(*arguments), 20))
 
 
-def test_a_whole_clip_holds_what_its_reader_expects(photograph, tmp_path):
-    lines = []
-
-    folder = clip.ensure_clip(tmp_path / "cache", photograph, lines.append)
-
-    video = cv2.VideoCapture(str(folder / clip.VIDEO))
+def test_a_whole_clip_holds_what_its_reader_expects(prepared):
+    video = cv2.VideoCapture(str(prepared / clip.VIDEO))
     assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (1280, 720)
     assert video.get(cv2.CAP_PROP_FPS) == 30
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
-    assert (folder / clip.VIDEO).stat().st_size < 40e6
-    assert len(lines) >= 5
-    with wave.open(str(folder / "voice.wav")) as voice:
+    assert (prepared / clip.VIDEO).stat().st_size < 40e6
+    with wave.open(str(prepared / "voice.wav")) as voice:
         assert (voice.getframerate(), voice.getnchannels(), voice.getsampwidth()) == (16000, 1, 2)
         assert voice.getnframes() == LENGTH_S * 16000
-    with np.load(folder / "truth.npz") as truth:
+    with np.load(prepared / "truth.npz") as truth:
         assert all(len(truth[name]) == FRAMES for name in (*clip.TRUTH, "visible", "present"))
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_second_call_renders_nothing(photograph, tmp_path, short_clip):
-    first = clip.ensure_clip(tmp_path, photograph, quiet)
-    lines = []
+def test_a_render_tells_how_far_it_is_and_a_second_call_renders_nothing(photograph, tmp_path, short_clip):
+    told, lines = [], []
+    first = clip.ensure_clip(tmp_path / "cache", photograph, told.append)
     before = {path: path.stat().st_mtime_ns for path in first.iterdir()}
 
-    second = clip.ensure_clip(tmp_path, photograph, lines.append)
+    second = clip.ensure_clip(tmp_path / "cache", photograph, lines.append)
 
     assert second == first
+    assert list(first.parent.iterdir()) == [first]
+    assert len(told) >= 5
     assert lines == []
     assert {path: path.stat().st_mtime_ns for path in second.iterdir()} == before
 

@@ -15,6 +15,7 @@ import daemons
 import pytest
 from brokers import Mosquitto, Reader, wait_until
 
+from appliance.demo.clip import SPEECH_WAV
 from appliance.demo.household import to_toml
 from appliance.demo.scene import DESK, film
 from appliance.health.processes import ProcessUse, tree
@@ -71,7 +72,7 @@ def told(clip: Path, mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.M
     reader = Reader(mosquitto.port)
     board = Told(tmp_path, reader)
     monkeypatch.setenv("PATH", f"{board.path}{os.pathsep}{os.environ['PATH']}")
-    settings = from_table(DESK, [f'camera.name="{CAMERA}"'])
+    settings = from_table(DESK, [f'camera.name="{CAMERA}"', f'microphone.source="file:{SPEECH_WAV}"'])
     path = tmp_path / "appliance.toml"
     path.write_text(to_toml(asdict(film(settings, clip, f"mqtt://127.0.0.1:{mosquitto.port}"))))
     with daemons.running(path) as process:

@@ -1,5 +1,6 @@
 """One session of the real daemon with a real face and its voice, watched from every side."""
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from appliance.settings import Settings, from_table
 from .looking import Opened, Socket, opened, sockets, written_bytes
 
 ROOT = "avatar/v1/demo/desk"
-CAMERA = "watched"
+CAMERA = f"watched-{os.getpid()}"
 FRAMES = 90
 ENDS_S = 20.0
 
@@ -54,13 +55,15 @@ def watched(desk: Settings, clip: Path, tmp_path_factory: pytest.TempPathFactory
     settings_file.write_text(settings_file.read_text().replace(table["storage"]["directory"], str(kept)))
     command = [sys.executable, "-m", "appliance", "run", "--config", str(settings_file)]
     with (home / "log").open("wb") as log, subprocess.Popen(command, cwd=home, env=environment, stderr=log) as daemon:
-        assert wait_until(lambda: watch(daemon.pid, result) >= FRAMES, 60)
-        daemon.terminate()
-        daemon.wait(ENDS_S)
+        try:
+            assert wait_until(lambda: watch(daemon.pid, result) >= FRAMES, 60), (home / "log").read_text()
+        finally:
+            daemon.terminate()
+            daemon.wait(ENDS_S)
+            broker.stop()
     for place, old in before.items():
         result.files |= {path: path.read_bytes() for path, mark in contents(place).items() if old.get(path) != mark}
     reader.close()
-    broker.stop()
     return result
 
 

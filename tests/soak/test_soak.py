@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.settings import Settings
-
 from .observing import TENTHS, Latencies, Report, Sample
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +57,8 @@ def test_a_percentile_is_what_it_is_of_all_values() -> None:
     assert latencies.count() == 10_000
 
 
-def test_half_a_minute_with_faults_leaves_the_daemon_as_it_was(desk: Settings, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clip")
+def test_half_a_minute_with_faults_leaves_the_daemon_as_it_was(tmp_path: Path) -> None:
     # Latency is judged by the long form alone: so short a run on a shared machine says nothing of it.
     options = ["--hours", "0.008", "--seed", "3", "--pause", "0.7", "--report", str(tmp_path)]
     done = subprocess.run(
