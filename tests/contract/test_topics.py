@@ -6,32 +6,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from brokers import INFO, ROOT, Message, Mosquitto, Reader, a_state, older, publishing, wait_until
+from brokers import HEALTH, INFO, ROOT, Message, Mosquitto, Reader, a_state, older, publishing, wait_until
 
 from appliance.avatar.channels import BLENDSHAPES, MOODS, VISEMES
 from appliance.publish import wire
 from appliance.values import Event, TrackingState
-
-HEALTH: dict[str, object] = {
-    "utc_ns": 1_790_000_000_000_000_000,
-    "uptime_s": 61.2,
-    "first_frame_s": 1.9,
-    "fps": {"cam0/0": 59.8},
-    "dropped": 3,
-    "stages": {"landmarks": {"p50_ms": 2.1, "p99_ms": 3.4}, "total": {"p50_ms": 4.9, "p99_ms": 8.0}},
-    "ram": {"available_mb": 3120, "total_mb": 7620},
-    "rss_mb": 402.5,
-    "lfb_mb": None,
-    "swap": {"used_mb": 0, "total_mb": 3810},
-    "pressure": {"some_avg10": 0.0, "full_avg10": 0.0},
-    "level": "normal",
-    "temperatures_c": {"cpu": 48.2},
-    "rails_mw": {"VDD_IN": 5120},
-    "clocks_mhz": {"gpu": 612},
-    "power_mode": None,
-    "cameras": {"cam0": {"captured": 3600, "dropped": 2, "restarts": 0, "error": None}},
-    "microphones": {"mic0": {"blocks": 6000, "overruns": 0, "restarts": 0, "error": "mic0 is not there"}},
-}
 
 # topic below the root: retained, QoS, expiry in seconds with MQTT 5
 PROMISES: dict[str, tuple[bool, int, int | None]] = {

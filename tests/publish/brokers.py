@@ -1,7 +1,6 @@
 """Real brokers and a real subscriber for the tests, and states to send."""
 
 import dataclasses
-import os
 import signal
 import socket
 import subprocess
@@ -32,6 +31,26 @@ INFO: dict[str, object] = {
     "microphones": [{"name": "mic0", "rate_hz": 16000}],
     "models": [{"name": "face_detector", "sha256": "0" * 64}],
     "engines": [{"model": "face_detector", "runner": "openvino", "precision": "fp32"}],
+}
+HEALTH: dict[str, object] = {
+    "utc_ns": 1_790_000_000_000_000_000,
+    "uptime_s": 61.2,
+    "first_frame_s": 1.9,
+    "fps": {"cam0/0": 59.8},
+    "dropped": 3,
+    "stages": {"total": {"p50_ms": 4.9, "p99_ms": 8.0}},
+    "ram": {"available_mb": 3120, "total_mb": 7620},
+    "rss_mb": 402.5,
+    "lfb_mb": None,
+    "swap": {"used_mb": 0, "total_mb": 3810},
+    "pressure": {"some_avg10": 12.5, "full_avg10": 0.0},
+    "level": "high",
+    "temperatures_c": {"cpu": 48.2},
+    "rails_mw": {"VDD_IN": 5120},
+    "clocks_mhz": {"gpu": 612},
+    "power_mode": None,
+    "cameras": {"cam0": {"captured": 3600, "dropped": 2, "restarts": 1, "error": "not there"}},
+    "microphones": {"mic0": {"blocks": 6000, "overruns": 0, "restarts": 0, "error": None}},
 }
 WAIT_S = 10.0  # a hang, not a speed: nothing here takes a tenth of it
 
@@ -90,6 +109,7 @@ class Mosquitto:
         own: Sequence[str] | None = None,
     ) -> None:
         self.port = port or free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = folder / f"mosquitto-{self.port}.conf"
         self.log = self._config.with_suffix(".log")
         # Started by root, it would become a user who cannot read the test's folder.
@@ -103,10 +123,10 @@ class Mosquitto:
         assert wait_until(lambda: is_listening(self.port)), "mosquitto did not start"
 
     def pause(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self.process.kill()

@@ -2,49 +2,21 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from appliance.publish.mqtt import AvatarPublisher
+from tests.publish.brokers import Mosquitto, publishing
+
 STREAM = "avatar/v1/lobby/orin-07/cam0/0"
 WAIT_S = 15.0  # a hang, not a speed: nothing here takes a tenth of it
-
-
-class Mosquitto:
-    """A broker on a free port of its own, which can go away and come back."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
-        self.url = f"mqtt://127.0.0.1:{self.port}"
-        self._settings = folder / "mosquitto.conf"
-        self._settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(["mosquitto", "-c", str(self._settings)], stderr=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + WAIT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline_s, "mosquitto does not listen"
-                time.sleep(0.02)
-
-    def stop(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.wait(WAIT_S)
-            self._process = None
 
 
 class Publisher:
@@ -62,6 +34,28 @@ class Publisher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+class Command:
+    """One of our commands that read from a broker, a process of its own."""
+
+    def __init__(self, port: int, *words: str) -> None:
+        command = [sys.executable, "-m", "appliance", *words, "--set", f"broker.url=mqtt://127.0.0.1:{port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def wait(self) -> tuple[int, str, str]:
+        """Its status, output and errors, once it has ended by itself."""
+        out, errors = self.process.communicate(timeout=WAIT_S)
+        return self.process.returncode, out, errors
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        return self.wait()
 
 
 class Viewer:
@@ -91,9 +85,20 @@ class Viewer:
 @pytest.fixture(scope="module")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture(scope="module")
+def port(mosquitto: Mosquitto) -> int:
+    return mosquitto.port
+
+
+@pytest.fixture
+def device(port: int) -> Iterator[AvatarPublisher]:
+    """A device with our own publisher."""
+    with publishing(port) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,6 @@ def publish(port: int, stop: threading.Event) -> None:
 def measure(minutes: float, avatar: Path | None, kiosk: bool) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         broker = Mosquitto(Path(folder))
-        broker.start()
         viewer = Viewer(broker.url, *(["--avatar", str(avatar.resolve())] if avatar else []))
         browser = Traced(Path(folder) / "profile")
         stop = threading.Event()

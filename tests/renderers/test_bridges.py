@@ -4,15 +4,13 @@ import argparse
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, a_state, publishing, wait_until
+from brokers import a_state, wait_until
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import ThreadingOSCUDPServer
 
@@ -25,22 +23,8 @@ from appliance.renderers.bridges.pump import Datagrams
 from appliance.settings import Settings
 from appliance.values import TrackingState
 
+from .conftest import WAIT_S, Command
 from .receivers import a_frame, read_ifacialmocap, read_livelink, read_osc
-
-WAIT_S = 15.0  # a hang, not a speed
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker.port
-    broker.stop()
-
-
-@pytest.fixture
-def device(port: int) -> Iterator[AvatarPublisher]:
-    with publishing(port) as made:
-        yield made
 
 
 @pytest.fixture
@@ -49,19 +33,6 @@ def receiver() -> Iterator[socket.socket]:
         made.bind(("127.0.0.1", 0))
         made.settimeout(0.05)
         yield made
-
-
-class Bridge:
-    """`appliance bridge`, a process of its own."""
-
-    def __init__(self, port: int, *words: str) -> None:
-        command = [sys.executable, "-m", "appliance", "bridge", *words, "--set", f"broker.url=mqtt://127.0.0.1:{port}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        out, errors = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, out, errors
 
 
 def address(receiver: socket.socket) -> str:
@@ -98,7 +69,7 @@ def test_vmc_is_heard_by_a_real_osc_server(port: int, device: AvatarPublisher) -
     dispatcher.map("/VMC/Ext/Blend/Apply", lambda *_: applied.set())
     server = ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    running = Bridge(port, "vmc", "--to", f"127.0.0.1:{server.server_address[1]}", "--names", "arkit")
+    running = Command(port, "bridge", "vmc", "--to", f"127.0.0.1:{server.server_address[1]}", "--names", "arkit")
     state = a_state()
 
     def sent() -> bool:
@@ -116,7 +87,7 @@ def test_vmc_is_heard_by_a_real_osc_server(port: int, device: AvatarPublisher) -
 
 
 def test_live_link_frames_follow_one_another(port: int, device: AvatarPublisher, receiver: socket.socket) -> None:
-    running = Bridge(port, "livelink", "--to", address(receiver), "--subject", "Visitor")
+    running = Command(port, "bridge", "livelink", "--to", address(receiver), "--subject", "Visitor")
 
     packet = read_livelink(next_packet(device, receiver))
     drain(receiver, 0.3)
@@ -134,7 +105,7 @@ def test_live_link_frames_follow_one_another(port: int, device: AvatarPublisher,
 def test_frames_are_mixed_to_the_rate_that_is_asked_for(
     port: int, device: AvatarPublisher, receiver: socket.socket
 ) -> None:
-    running = Bridge(port, "livelink", "--to", address(receiver), "--fps", "120")
+    running = Command(port, "bridge", "livelink", "--to", address(receiver), "--fps", "120")
     next_packet(device, receiver)
     drain(receiver, 0.2)
     for n in range(30):
@@ -152,7 +123,7 @@ def test_frames_are_mixed_to_the_rate_that_is_asked_for(
 def test_nothing_is_sent_while_nobody_is_there_where_that_is_asked_for(
     port: int, device: AvatarPublisher, receiver: socket.socket
 ) -> None:
-    running = Bridge(port, "vmc", "--to", address(receiver), "--stop-when-lost")
+    running = Command(port, "bridge", "vmc", "--to", address(receiver), "--stop-when-lost")
     next_packet(device, receiver)
     drain(receiver, 0.2)
     for _ in range(40):
@@ -169,7 +140,7 @@ def test_nothing_is_sent_while_nobody_is_there_where_that_is_asked_for(
 
 
 def test_a_device_that_goes_silent_is_told_in_vmc(port: int, device: AvatarPublisher, receiver: socket.socket) -> None:
-    running = Bridge(port, "vmc", "--to", address(receiver))
+    running = Command(port, "bridge", "vmc", "--to", address(receiver))
     next_packet(device, receiver)
     drain(receiver, 0.1)
 
@@ -182,7 +153,7 @@ def test_a_device_that_goes_silent_is_told_in_vmc(port: int, device: AvatarPubli
 def test_the_first_avatar_is_kept_to_and_another_taken_when_it_is_silent(
     port: int, device: AvatarPublisher, receiver: socket.socket
 ) -> None:
-    running = Bridge(port, "livelink", "--to", address(receiver))
+    running = Command(port, "bridge", "livelink", "--to", address(receiver))
     next_packet(device, receiver, stream="cam0")
     drain(receiver, 0.2)
     device.send(a_state(stream="cam1"))
@@ -202,7 +173,7 @@ def test_ifacialmocap_s_frames_go_to_whoever_greets_in_the_version_asked_for(
         phone = free.getsockname()[1]
     # The host asked for at first is another; the port is the receiver's, as 49983 is on real ones.
     to = f"127.0.0.2:{receiver.getsockname()[1]}"
-    running = Bridge(port, "ifacialmocap", "--to", to, "--listen", str(phone))
+    running = Command(port, "bridge", "ifacialmocap", "--to", to, "--listen", str(phone))
 
     def greeted() -> bool:
         receiver.sendto(HELLO + VERSION_2, ("127.0.0.1", phone))

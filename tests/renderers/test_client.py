@@ -1,10 +1,9 @@
 """The client library against a real broker and a real publisher."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
-from brokers import Mosquitto, a_state, free_port, publishing, wait_until
+from brokers import a_state, free_port, publishing, wait_until
 
 from appliance.errors import BrokerError
 from appliance.publish.wire import WireFrame
@@ -14,13 +13,6 @@ from appliance.values import TrackingState
 
 NAME = "lobby/orin-07/cam0/0"
 WAIT_S = 10.0
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker.port
-    broker.stop()
 
 
 def ready(client: Client) -> None:

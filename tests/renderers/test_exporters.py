@@ -1,70 +1,27 @@
 """Health for Prometheus and Home Assistant: real processes on a real broker, read as those programs read."""
 
 import json
-import signal
 import socket
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import jinja2
 import pytest
-from brokers import Mosquitto, Reader, a_state, publishing, wait_until
+from brokers import HEALTH, Reader, a_state, free_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.publish.mqtt import AvatarPublisher
 from appliance.renderers.exporters.home_assistant import discovery
 from appliance.renderers.fleet import Device
 
-WAIT_S = 15.0
-HEALTH: dict[str, Any] = {
-    "utc_ns": 1_790_000_000_000_000_000,
-    "uptime_s": 61.2,
-    "first_frame_s": 1.9,
-    "fps": {"cam0/0": 59.8},
-    "dropped": 3,
-    "stages": {"total": {"p50_ms": 4.9, "p99_ms": 8.0}},
-    "ram": {"available_mb": 3120, "total_mb": 7620},
-    "rss_mb": 402.5,
-    "lfb_mb": None,
-    "swap": {"used_mb": 0, "total_mb": 3810},
-    "pressure": {"some_avg10": 12.5, "full_avg10": 0.0},
-    "level": "high",
-    "temperatures_c": {"cpu": 48.2},
-    "rails_mw": {"VDD_IN": 5120},
-    "clocks_mhz": {"gpu": 612},
-    "power_mode": None,
-    "cameras": {"cam0": {"captured": 3600, "dropped": 2, "restarts": 1, "error": "not there"}},
-    "microphones": {"mic0": {"blocks": 6000, "overruns": 0, "restarts": 0, "error": None}},
-}
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker.port
-    broker.stop()
+from .conftest import WAIT_S, Command
 
 
 @pytest.fixture
-def device(port: int) -> Iterator[AvatarPublisher]:
-    with publishing(port) as made:
-        made.send(a_state())
-        assert wait_until(lambda: made.health(HEALTH))
-        yield made
-
-
-def exporter(port: int, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "appliance", "exporter", *words, "--set", f"broker.url=mqtt://127.0.0.1:{port}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def end(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    process.send_signal(signal.SIGTERM)
-    out, errors = process.communicate(timeout=WAIT_S)
-    return process.returncode, out, errors
+def device(device: AvatarPublisher) -> AvatarPublisher:
+    device.send(a_state())
+    assert wait_until(lambda: device.health(HEALTH))
+    return device
 
 
 def scrape(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -81,12 +38,11 @@ def scrape(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_prometheus_reads_every_reading_in_base_units(port: int, device: AvatarPublisher) -> None:
-    process = exporter(port, "prometheus", "--port", "0")
-    assert process.stdout is not None
-    url = process.stdout.readline().split()[1]
+    exporter = Command(port, "exporter", "prometheus", "--port", "0")
+    url = exporter.line().split()[1]
     assert wait_until(lambda: ("avatar_uptime_seconds", ()) in scrape(url))
     found = scrape(url)
-    status, _, errors = end(process)
+    status, _, errors = exporter.end()
 
     assert (status, errors) == (0, "")
     age = found.pop(("avatar_health_age_seconds", ()))
@@ -127,10 +83,9 @@ def test_prometheus_reads_every_reading_in_base_units(port: int, device: AvatarP
 
 def test_a_taken_port_is_said_in_one_line(port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = exporter(port, "prometheus", "--port", str(taken.getsockname()[1]))
-        _, errors = process.communicate(timeout=WAIT_S)
+        status, _, errors = Command(port, "exporter", "prometheus", "--port", str(taken.getsockname()[1])).wait()
 
-    assert process.returncode == 1
+    assert status == 1
     assert errors.endswith("Address already in use; see --host and --port\n")
     assert errors.count("\n") == 1
 
@@ -145,10 +100,10 @@ def value_of(described: dict[str, Any], payloads: dict[str, bytes]) -> str:
 
 def test_home_assistant_finds_sensors_that_show_what_the_device_says(port: int, device: AvatarPublisher) -> None:
     reader = Reader(port, topics="#")
-    process = exporter(port, "homeassistant", "--site", "lobby")
+    exporter = Command(port, "exporter", "homeassistant", "--site", "lobby")
     wanted = "homeassistant/sensor/avatar_lobby_orin-07/temperature_cpu/config"
     assert wait_until(lambda: wanted in {message.topic for message in reader.messages}, WAIT_S)
-    status, out, errors = end(process)
+    status, out, errors = exporter.end()
     reader.close()
     late = Reader(port, topics="#")
     assert wait_until(lambda: wanted in {message.topic for message in late.messages})
@@ -179,18 +134,16 @@ def test_home_assistant_finds_sensors_that_show_what_the_device_says(port: int, 
 
 
 def test_home_assistant_s_sensors_are_taken_back(port: int, device: AvatarPublisher) -> None:
-    with_sensors = exporter(port, "homeassistant")
-    assert with_sensors.stdout is not None
-    with_sensors.stdout.readline()
-    end(with_sensors)
+    with_sensors = Command(port, "exporter", "homeassistant")
+    with_sensors.line()
+    with_sensors.end()
 
-    process = exporter(port, "homeassistant", "--remove")
-    out, errors = process.communicate(timeout=WAIT_S)
+    status, out, errors = Command(port, "exporter", "homeassistant", "--remove").wait()
     left = Reader(port, topics="homeassistant/#")
     assert not wait_until(lambda: bool(left.messages), 0.5)
     left.close()
 
-    assert (process.returncode, errors) == (0, "")
+    assert (status, errors) == (0, "")
     assert out == "11 sensors taken back\n"
 
 
@@ -207,11 +160,9 @@ def test_a_name_that_is_none_never_gets_into_a_template(name: str) -> None:
 
 
 def test_no_broker_to_take_sensors_back_from_is_said() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = exporter(port, "homeassistant", "--remove", "-q")
-    _, errors = process.communicate(timeout=WAIT_S)
+    port = free_port()
 
-    assert process.returncode == 1
+    status, _, errors = Command(port, "exporter", "homeassistant", "--remove", "-q").wait()
+
+    assert status == 1
     assert errors.splitlines()[-1] == f"appliance: broker mqtt://127.0.0.1:{port} cannot be reached: Connection refused"

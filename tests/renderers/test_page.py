@@ -216,7 +216,6 @@ def test_everything_fits_on_a_screen(page: Browser, viewer: Viewer, size: tuple[
 
 def test_a_kiosk_finds_its_viewer_and_its_broker_again(browser: Browser, tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
-    broker.start()
     viewer = Viewer(broker.url)
     try:
         browser.open(viewer.url + "?kiosk=1")

@@ -215,7 +215,6 @@ def test_age_uses_the_clock_that_both_ends_share(stamps: dict[str, Any], expecte
 
 def test_frames_flow_again_after_the_broker_was_away(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path)
-    broker.start()
     viewer = Viewer(broker.url)
 
     async def work(session: aiohttp.ClientSession) -> int:

@@ -1,16 +1,13 @@
 """``appliance bridge vtubestudio`` against a server that answers as VTube Studio's API text says."""
 
-import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto, a_state, free_port, publishing, wait_until
+from brokers import a_state, free_port, wait_until
 
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.errors import ApplianceError
@@ -18,22 +15,8 @@ from appliance.publish.mqtt import AvatarPublisher
 from appliance.renderers.bridges.vtubestudio import read_token, write_token
 from appliance.values import TrackingState
 
+from .conftest import WAIT_S, Command
 from .studio import Studio
-
-WAIT_S = 15.0
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield broker.port
-    broker.stop()
-
-
-@pytest.fixture
-def device(port: int) -> Iterator[AvatarPublisher]:
-    with publishing(port) as made:
-        yield made
 
 
 @pytest.fixture
@@ -48,20 +31,9 @@ def token(tmp_path: Path) -> Path:
     return tmp_path / "kept" / "vtubestudio.token"
 
 
-class Bridge:
-    """`appliance bridge vtubestudio`, a process of its own."""
-
-    def __init__(self, broker_port: int, studio_port: int, token: Path) -> None:
-        where = ("--to", f"127.0.0.1:{studio_port}", "--token-file", str(token))
-        command = [sys.executable, "-m", "appliance", "bridge", "vtubestudio", *where]
-        command += ["--set", f"broker.url=mqtt://127.0.0.1:{broker_port}"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def end(self) -> tuple[int, str, str]:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        out, errors = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, out, errors
+def bridge(port: int, studio_port: int, token: Path) -> Command:
+    to = f"127.0.0.1:{studio_port}"
+    return Command(port, "bridge", "vtubestudio", "--to", to, "--token-file", str(token))
 
 
 def until(device: AvatarPublisher, holds: Callable[[], bool], **state: Any) -> bool:
@@ -78,10 +50,10 @@ def until(device: AvatarPublisher, holds: Callable[[], bool], **state: Any) -> b
 def test_a_token_is_asked_for_once_and_kept_where_only_its_owner_reads(
     port: int, device: AvatarPublisher, studio: Studio, token: Path
 ) -> None:
-    first = Bridge(port, studio.port, token)
+    first = bridge(port, studio.port, token)
     assert until(device, lambda: len(studio.injected) > 3)
     status, out, errors = first.end()
-    second = Bridge(port, studio.port, token)
+    second = bridge(port, studio.port, token)
     before = len(studio.injected)
     assert until(device, lambda: len(studio.injected) > before)
     second.end()
@@ -97,7 +69,7 @@ def test_a_token_is_asked_for_once_and_kept_where_only_its_owner_reads(
 def test_frames_are_injected_with_every_shape_and_whether_a_face_is_there(
     port: int, device: AvatarPublisher, studio: Studio, token: Path
 ) -> None:
-    running = Bridge(port, studio.port, token)
+    running = bridge(port, studio.port, token)
     state = a_state()
     assert until(device, lambda: bool(studio.injected), blendshapes=state.blendshapes)
     found = studio.injected[-1][1]
@@ -116,7 +88,7 @@ def test_frames_are_injected_with_every_shape_and_whether_a_face_is_there(
 def test_it_comes_back_after_vtube_studio_was_closed(
     port: int, device: AvatarPublisher, studio: Studio, token: Path
 ) -> None:
-    running = Bridge(port, studio.port, token)
+    running = bridge(port, studio.port, token)
     assert until(device, lambda: bool(studio.injected))
     studio.hang_up()
     before = len(studio.injected)
@@ -131,7 +103,7 @@ def test_it_comes_back_after_vtube_studio_was_closed(
 def test_a_permission_that_was_taken_back_is_asked_for_again(
     port: int, device: AvatarPublisher, studio: Studio, token: Path
 ) -> None:
-    running = Bridge(port, studio.port, token)
+    running = bridge(port, studio.port, token)
     assert until(device, lambda: bool(studio.injected))
     studio.revoke()
     before = len(studio.injected)
@@ -145,9 +117,8 @@ def test_a_permission_that_was_taken_back_is_asked_for_again(
 def test_a_user_who_says_no_ends_it_with_one_line(port: int, studio: Studio, token: Path) -> None:
     studio.allows = False
 
-    running = Bridge(port, studio.port, token)
-    running.process.wait(WAIT_S)
-    status, _, errors = running.end()
+    running = bridge(port, studio.port, token)
+    status, _, errors = running.wait()
 
     assert status == 1
     assert errors == "appliance: VTube Studio's user denied access; start the bridge again, click Allow\n"
@@ -156,7 +127,7 @@ def test_a_user_who_says_no_ends_it_with_one_line(port: int, studio: Studio, tok
 
 def test_it_waits_for_a_vtube_studio_that_starts_later(port: int, device: AvatarPublisher, token: Path) -> None:
     later = free_port()
-    running = Bridge(port, later, token)
+    running = bridge(port, later, token)
     assert running.process.stderr is not None
     said = running.process.stderr.readline()
     studio = Studio(port=later)
