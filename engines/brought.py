@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engines.durable import settle
 from engines.errors import EngineError
 from engines.fetch import aside
-from engines.manifest import MODELS, NO_EIGHT_BITS, OUTSIDE, Calibration, Kept, Shape, read
+from engines.manifest import MODELS, NO_EIGHT_BITS, Calibration, Kept, Shape, read
 from engines.ranges import METHODS
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ def brought_model(path: Path, channels: Sequence[str] = ()) -> BroughtModel:
         raise EngineError(f"{path}: its folder must not be named as a network of ours, got {model.name!r}; rename it")
     given, told = model.input, model.output
     _one_of(path, "input.colours", given.colours, _COLOURS)
-    _one_of(path, "input.outside", given.outside, OUTSIDE)
     _one_of(path, "output.activation", told.activation, _ACTIVATIONS)
     for key, values in (("mean", given.mean), ("deviation", given.deviation)):
         if len(values) != 3 or (key == "deviation" and min(values) <= 0):

@@ -14,9 +14,9 @@ import onnx
 from onnx import TensorProto, helper, version_converter
 
 from engines.errors import EngineError
+from engines.ranges import Range
 from engines.rewrites.graph import Array, Graph, Node
 
-Range = tuple[float, float]  # lowest and highest value
 STEPS = 127  # on each side of zero
 SMALLEST_SCALE = 1e-7
 _TYPED_SCALES = 19  # the first version of ONNX whose scales may be 16 bits wide

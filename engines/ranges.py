@@ -13,7 +13,7 @@ from engines.errors import EngineError
 
 METHODS = ("percentile", "entropy", "mse", "minmax")
 RANGES_COMMAND = "appliance calibrate ranges"
-Range = tuple[float, float]
+Range = tuple[float, float]  # lowest and highest value
 
 TARGET = "gpu-stacked"
 """The rewrites of the network whose tensors ranges belong to: those that eight bits are written into."""

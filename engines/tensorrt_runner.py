@@ -127,12 +127,6 @@ class LoadedEngine:
         if not context.execute_async_v3(stream.handle):
             raise self.refused("a run")
 
-    def device_memory_bytes(self) -> int:
-        """What one context takes for activations."""
-        if hasattr(self._engine, "device_memory_size_v2"):
-            return int(self._engine.device_memory_size_v2)
-        return int(self._engine.device_memory_size)
-
     def refused(self, what: str) -> EngineError:
         """The error for a ``False`` of TensorRT's."""
         return EngineError(
