@@ -18,6 +18,7 @@ from boards import driver, key, put
 from onnx import TensorProto, helper
 
 from engines.board import Board
+from engines.keys import Wanted, choose_engine
 from engines.networks import network
 from engines.precision import against
 from engines.ranges import Ranges, write_ranges
@@ -258,13 +259,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_engine_that_was_there(bench: Ben
     assert sorted(file.name for file in (bench.folder / "storage/engines").iterdir()) == before
 
 
-def test_check_says_which_engine_is_absent_and_how_to_build_it(bench: Bench) -> None:
+def checked(bench: Bench, precision: str) -> list[tuple[str, str, str]]:
+    """What ``appliance check`` finds of the engines of a device that listens: verdict, text and cure."""
     config = bench.folder / "appliance.toml"
     config.write_text(f"""
 [storage]
 directory = "{bench.folder / "storage"}"
 [engines]
-precision = "fp16"
+precision = "{precision}"
 [broker]
 url = "mqtt://127.0.0.1:9"
 [[microphone]]
@@ -277,9 +279,21 @@ source = "file:{bench.folder / "none.wav"}"
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
     found = [finding for finding in json.loads(done.stdout) if finding["subject"] == "engine"]
-    assert [(one["verdict"], one["text"], one["cure"]) for one in found] == [
-        ("stop", "no fp16 engine of viseme: never built here", "appliance engines build")
-    ]
+    return [(one["verdict"], one["text"], one["cure"]) for one in found]
+
+
+def test_check_says_which_engine_is_absent_and_how_to_build_it(bench: Bench) -> None:
+    assert checked(bench, "fp16") == [("stop", "no fp16 engine of viseme: never built here", "appliance engines build")]
+
+
+def test_check_finds_fp16_that_was_faster_fine(bench: Bench) -> None:
+    wanted = Wanted("int8", bench.folder / "storage/engines", bench.folder / "storage/calibration")
+    viseme = network("viseme", bench.folder)
+    with bench.store.locked(print):
+        bench.store.refuse(choose_engine(viseme, wanted, HERE, bench.store).key, against(0.3, 0.2))
+    put(bench.store, choose_engine(viseme, wanted, HERE, bench.store).key)
+
+    assert checked(bench, "int8") == [("fine", f"viseme is there in fp16: {against(0.3, 0.2)}", "")]
 
 
 STUCK = """
