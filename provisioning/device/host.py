@@ -39,7 +39,7 @@ STAMPS = Path("/var/lib/avatar-provision/stamps")
 LOCK = Path("/run/avatar-provision.lock")
 KEEPER = Path("/usr/local/sbin/avatar-keeper")
 UNDO_AFTER_S = 60
-_LIMIT_S = 7200  # a board builds engines for an hour
+_LIMIT_S = 14400  # a small board may build engines for two hours, in both precisions
 _WAIT_S = 600
 _TOOLS = ("nft", "ssh-keygen", "mosquitto", "nvpmodel", "openssl", "systemd-run", "timedatectl", "apt-get")
 

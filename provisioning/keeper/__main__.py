@@ -11,7 +11,7 @@ from .releases import Disk, Keeper, KeeperError
 from .trial import watch
 from .unpacking import install
 
-_LIMIT_S = 7200  # a release may have engines to build
+_LIMIT_S = 14400  # a release may have engines to build, in both precisions
 
 
 def main() -> int:
