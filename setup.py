@@ -55,6 +55,7 @@ setup(
         "training": ["torch>=2.4", "scipy>=1.11"],
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff>=0.9",
             "mypy>=1.14",
             "jsonschema>=4.20",

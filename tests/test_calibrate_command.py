@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -53,9 +54,9 @@ def written(folder: Path, settings: Settings, clip: Path, url: str = "mqtt://127
 
 @pytest.fixture(scope="module")
 def filmed(desk: Settings, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of eight seconds."""
+    """A recording of twelve seconds, of which loading the networks takes four where others keep the machine busy."""
     folder = tmp_path_factory.mktemp("filmed")
-    done = calibrate(written(folder, desk, clip), "record", "--yes", "--seconds", "8", "--count", "32")
+    done = calibrate(written(folder, desk, clip), "record", "--yes", "--seconds", "12", "--count", "48")
     assert done.returncode == 0, done.stderr
     return folder / "calibration"
 
@@ -226,7 +227,7 @@ def test_where_nobody_stands_nothing_is_kept(desk: Settings, clip: Path, tmp_pat
 
     done = calibrate(device, "record", "--yes", "--seconds", "2")
 
-    assert "a face must be seen, and none was in 2 s, so nothing is kept" in one_line(done)
+    assert re.search(r"a face must be seen, and none was in \d+ s, so nothing is kept", one_line(done))
     assert [path for path in (tmp_path / "calibration").rglob("*") if path.suffix in (".npz", ".json")] == []
 
 
