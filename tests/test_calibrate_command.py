@@ -249,7 +249,7 @@ def recording(desk: Settings, clip: Path, tmp_path: Path) -> "Iterator[subproces
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert wait_until(lambda: len(list((tmp_path / "calibration").rglob("*.npz"))) >= 3, 30)
         yield process
-        process.kill()
+        process.terminate()  # a kill would leave the camera's ring in /dev/shm
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
