@@ -22,7 +22,7 @@ from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
 from appliance.health.sources import source_of
 from appliance.health.telemetry import Telemetry
-from appliance.health.watch import Watch
+from appliance.health.watch import Watch, trim
 from appliance.identity import describe
 from appliance.installed import fallbacks, networks, opened
 from appliance.latest import Latest
@@ -137,7 +137,9 @@ def _face_stage(settings: Settings, plan: Plan) -> FaceStage:
             runners.append(opened(settings, name))
             return runners[-1]
 
-        return build_tracker(settings, load), runners
+        tracker = build_tracker(settings, load)
+        trim()  # loading frees a tenth of what it takes
+        return tracker, runners
 
     return FaceStage(settings.camera, build, plan)
 
