@@ -26,8 +26,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Report; 1 if anything would stop the appliance."""
-    if not arguments.verbose:
-        logging.disable(logging.ERROR)  # the report says it, with the cure
+    if arguments.verbose:
+        return _report(arguments, settings)
+    logging.disable(logging.ERROR)  # the report says it, with the cure
+    try:
+        return _report(arguments, settings)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> int:
     console = Console(soft_wrap=True, highlight=False)
     findings: list[Finding] = []
     for finding in look(settings):
