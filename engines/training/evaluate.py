@@ -11,7 +11,6 @@ is the truth, else all of it.
 
 import argparse
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +205,6 @@ def _means(ours: Float32, peer: Float32) -> tuple[float, float]:
 def main() -> None:
     """Print the tables."""
     arguments = _arguments()
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises at length
     networks, options = Networks(arguments.models), settings.Avatar()
     clips, renders = _bank(arguments.clips), _bank(arguments.renders)
     calibration = _bank(arguments.calibration) if arguments.calibration else None

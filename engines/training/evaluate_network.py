@@ -10,8 +10,8 @@ says belongs into the network's manifest as ``keep_fp16``.
 import argparse
 import logging
 import time
-from collections.abc import Collection, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,9 +95,20 @@ def quantised(model: onnx.ModelProto, ranges: Tensors, kept: Collection[str]) ->
     with TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, str(before))
-        with redirect_stdout(None):  # the quantiser tells what it does
+        with redirect_stdout(None), _without_advice():  # the quantiser tells what it does, and advises at length
             quantize_static(str(before), str(after), Ranges(ranges), nodes_to_exclude=list(kept), **_EIGHT_BITS)
         return onnx.load(str(after))
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def run(model: onnx.ModelProto, inputs: Tensors) -> Float32:
@@ -162,7 +173,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
     arguments = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises at length
     with np.load(arguments.bank, allow_pickle=False) as bank:
         odd = np.searchsorted(np.unique(bank["clip"]), bank["clip"]) % 2 == 1
         inputs = shown(own_network(own_model(OWN_MODEL).inputs), bank["own_px"], bank["pictures"])
