@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from daemons import running
 
 from appliance.demo.household import to_toml
 from appliance.demo.scene import DESK, film
+from appliance.health.processes import tree
 from appliance.settings import from_table
 
 SUMMARY = re.compile(r"\d+ frames, \d+\.\d fps, latency p50 \d+\.\d ms, p99 \d+\.\d ms")
@@ -57,6 +59,25 @@ def test_the_demonstration_ends_with_its_one_line(clip: Path) -> None:
     assert lines[0] == f"the avatar is at http://127.0.0.1:{port}/"
     assert SUMMARY.fullmatch(lines[-1])
     assert int(lines[-1].split()[0]) > 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_the_demonstration_leaves_no_process_behind(clip: Path, mosquitto: Mosquitto, number: signal.Signals) -> None:
+    heeding = ["env", "--default-signal=INT,HUP"]  # who starts the tests in the background may have these ignored
+    options = ["--no-camera", "--no-viewer", "--broker", mosquitto.url]
+    command = [*heeding, sys.executable, "-m", "appliance", "demo", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        said = [demo.stdout.readline(), demo.stdout.readline()]
+        family = [use.pid for use in tree(demo.pid)]
+        demo.send_signal(number)
+        summary = demo.communicate(timeout=20)[0].splitlines()[-1]
+
+    assert said[-1] == "press Ctrl-C to end\n"
+    assert demo.returncode == 0
+    assert SUMMARY.fullmatch(summary)
+    assert len(family) > 1
+    assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_the_demonstration_goes_without_a_camera(clip: Path, mosquitto: Mosquitto) -> None:

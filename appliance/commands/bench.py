@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     console = Console(stderr=arguments.json)
     clip = prepare(settings, console.print)
     with ExitStack() as parts:
+        parts.enter_context(household.orderly())
         url = arguments.broker or parts.enter_context(household.broker())
         filmed = film(settings, clip, url)
         subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start everything, wait, and sum up in one line."""
     with ExitStack() as parts:
+        parts.enter_context(household.orderly())
         if not arguments.no_viewer:
             household.check_port(arguments.port)
         clip = prepare(settings, _say)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from appliance.errors import ApplianceError, BrokerError
@@ -19,6 +20,26 @@ from appliance.settings import Broker, Settings
 _PATIENCE_S = 10.0
 
 Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def orderly() -> Iterator[None]:
+    """Let SIGTERM, and the SIGHUP of a terminal that is closed, end what is inside as Ctrl-C does.
+
+    Otherwise the processes, each in a session of its own, would outlive us and keep camera and port.
+    """
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # what is ending is not to be interrupted
+        raise KeyboardInterrupt
+
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}  # nohup's stays as it is
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_port(port: int) -> None:

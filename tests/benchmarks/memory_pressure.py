@@ -238,7 +238,7 @@ def until(true: Callable[[], object], limit_s: float = PATIENCE_S) -> bool:
 def one_run(arguments: argparse.Namespace, number: int) -> dict[str, Any]:
     group, heard = Group(LIMIT_MB), Heard()
     try:
-        with household.broker() as url:
+        with household.orderly(), household.broker() as url:
             settings = settings_of(arguments, number, url)
             connection = subscriber(settings.broker, f"pressure-{os.getpid()}", [f"{wire.ROOT}/#"], heard.take)
             connection.start()
