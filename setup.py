@@ -1,7 +1,7 @@
 from pathlib import Path
 from re import search
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 HERE = Path(__file__).parent
 SHARE = Path("share/avatar-appliance")
@@ -21,7 +21,9 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
-    packages=find_packages(include=["appliance*", "engines*", "calibration*", "provisioning*"]),
+    packages=find_namespace_packages(
+        include=["appliance*", "engines*", "calibration*", "provisioning*"], exclude=["*.__pycache__*"]
+    ),
     include_package_data=True,
     package_data={
         "appliance.renderers": ["page/*"],

@@ -25,7 +25,7 @@ RECOVERY_S = 3.0
 GROWTH_MB = 5.0
 LATE_S = 1.0
 RETAINED = ("availability", "info", "cam0/0/state", "health")
-WARM_S = 2.0
+WARM_S, SETTLED_S = 2.0, 1.5  # what is not counted at the start; what comes after the last disturbance
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Sender:
         for line in self.process.stdout:
             self.said.append(json.loads(line))
 
-    def summary(self, found: Found) -> Found:
+    def summary(self, found: Found) -> None:
         """Add what the process said, after its first seconds, to what was found."""
         settled = self.said[round(WARM_S) :]
         found.growth_mb = max(0.0, settled[-1]["rss_mb"] - settled[0]["rss_mb"])
@@ -94,7 +94,6 @@ class Sender:
         found.spent_ms = [spent for said in settled for spent in said["spent_ms"]]
         spent_s, passed_s = (settled[-1][key] - settled[0][key] for key in ("cpu_s", "at_s"))
         found.cpu_percent = 100 * spent_s / passed_s
-        return found
 
     def close(self) -> int:
         assert self.process.stdin is not None
@@ -140,39 +139,59 @@ def recovered(broker: Broker, since_ns: int) -> bool:
     return right
 
 
-def after(seconds: float, act: Callable[[], None], listener: Broker, mend: Callable[[], None], found: Found) -> None:
-    """Break something for a while, mend it, and note how long it takes until everything is right."""
-    act()
-    time.sleep(seconds)
-    mend()
-    since_ns = time.monotonic_ns()
-    if not recovered(listener, since_ns):
-        found.recoveries_s.append(float("inf"))
-        return
-    found.recoveries_s.append((time.monotonic_ns() - since_ns) / 1e9)
-    time.sleep(0.3)
+@dataclass(frozen=True)
+class Weather:
+    """Who is there while something is wrong, and what was found."""
+
+    broker: Mosquitto
+    sender: Sender
+    renderer: Broker
+    found: Found
+
+    def after(self, seconds: float, act: Callable[[], None], mend: Callable[[], None]) -> None:
+        """Break something for a while, mend it, and note how long it takes until everything is right."""
+        act()
+        time.sleep(seconds)
+        mend()
+        since_ns = time.monotonic_ns()
+        if not recovered(self.renderer, since_ns):
+            self.found.recoveries_s.append(float("inf"))
+            return
+        self.found.recoveries_s.append((time.monotonic_ns() - since_ns) / 1e9)
+        time.sleep(0.3)
 
 
-def restarts(folder: Path, times: int, seed: int = 1) -> Found:
-    """Kill the broker and start it again, with pauses at random."""
-    rng, found, site = random.Random(seed), Found(), Site(folder)
-    device, renderer = site.member(Role.DEVICE, "lobby/orin-07"), site.member(Role.RENDERER, "screen")
-    broker = site.start()
-    sender, watcher = Sender(device), Watcher(Broker(**renderer), found)
-
-    def mend() -> None:
-        broker.start()
-        assert wait_until(lambda: is_listening(site.certificates))
-
+@contextmanager
+def weather(site: Site, address: str = "127.0.0.1", within: tuple[str, ...] = ()) -> Iterator[Weather]:
+    """A broker, a device that publishes to it at ``address``, ``within`` a command, and a renderer that watches."""
+    device, renderer = site.member(Role.DEVICE, "lobby/orin-07"), Broker(**site.member(Role.RENDERER, "screen"))
+    device["url"] = device["url"].replace("127.0.0.1", address)
+    broker, found = site.start(), Found()
+    assert wait_until(lambda: is_listening(site.certificates))
+    sender, watcher = Sender(device, within), Watcher(renderer, found)
     assert wait_until(lambda: len(sender.said) > WARM_S, 30.0)
-    for _ in range(times):
-        after(rng.choice((0.0, 0.2, 1.0, 2.0)), broker.kill, Broker(**renderer), mend, found)
-    time.sleep(1.5)
+    yield Weather(broker, sender, renderer, found)
+    time.sleep(SETTLED_S)
     assert sender.process.poll() is None, "the publisher's process ended"
     assert sender.close() == 0
     watcher.close()
     broker.stop()
-    return sender.summary(found)
+    sender.summary(found)
+
+
+def restarts(folder: Path, times: int, seed: int = 1) -> Found:
+    """Kill the broker and start it again, with pauses at random."""
+    rng, site = random.Random(seed), Site(folder)
+
+    with weather(site) as now:
+
+        def mend() -> None:
+            now.broker.start()
+            assert wait_until(lambda: is_listening(site.certificates))
+
+        for _ in range(times):
+            now.after(rng.choice((0.0, 0.2, 1.0, 2.0)), now.broker.kill, mend)
+    return now.found
 
 
 @contextmanager
@@ -209,34 +228,17 @@ def namespace(number: int) -> Iterator[tuple[str, str, Callable[[bool], None]]]:
 
 def cuts(folder: Path, times: int, seed: int = 2) -> Found:
     """Let the network between the device and its broker go silent, for half a second to four."""
-    rng, found = random.Random(seed), Found()
+    rng = random.Random(seed)
     with namespace(random.randrange(1, 250)) as (name, address, cut):
         site = Site(folder, hosts=("127.0.0.1", address), listen="0.0.0.0")
-        device, renderer = site.member(Role.DEVICE, "lobby/orin-07"), site.member(Role.RENDERER, "screen")
-        broker = site.start()
-        assert wait_until(lambda: is_listening(site.certificates))
-        device["url"] = device["url"].replace("127.0.0.1", address)
-        sender, watcher = Sender(device, ("ip", "netns", "exec", name)), Watcher(Broker(**renderer), found)
-        assert wait_until(lambda: len(sender.said) > WARM_S, 30.0)
-        for _ in range(times):
-            silent_s = rng.choice((0.5, 1.0, 2.0, 4.0))
-            after(silent_s, lambda: cut(True), Broker(**renderer), lambda: cut(False), found)
-        time.sleep(1.5)
-        assert sender.process.poll() is None, "the publisher's process ended"
-        assert sender.close() == 0
-        watcher.close()
-        broker.stop()
-    return sender.summary(found)
+        with weather(site, address, ("ip", "netns", "exec", name)) as now:
+            for _ in range(times):
+                now.after(rng.choice((0.5, 1.0, 2.0, 4.0)), lambda: cut(True), lambda: cut(False))
+    return now.found
 
 
 def at_rest(folder: Path, seconds: float) -> Found:
     """Nothing goes wrong: what publishing costs."""
-    found, site = Found(), Site(folder)
-    device, renderer = site.member(Role.DEVICE, "lobby/orin-07"), site.member(Role.RENDERER, "screen")
-    broker: Mosquitto = site.start()
-    sender, watcher = Sender(device), Watcher(Broker(**renderer), found)
-    assert wait_until(lambda: len(sender.said) > WARM_S + seconds, seconds + 30.0)
-    sender.close()
-    watcher.close()
-    broker.stop()
-    return sender.summary(found)
+    with weather(Site(folder)) as now:
+        assert wait_until(lambda: len(now.sender.said) > WARM_S + seconds, seconds + 30.0)
+    return now.found
