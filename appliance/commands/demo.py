@@ -25,7 +25,7 @@ _STEP_S = 0.25
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demonstration."""
     parser.add_argument("--seconds", type=float, metavar="S", help="end by itself after so long (default: at Ctrl-C)")
-    parser.add_argument("--port", type=int, default=8080, help="the page's port (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="the page's port, 0 for any (default: %(default)s)")
     parser.add_argument("--no-camera", action="store_true", help="the speech alone moves the mouth")
     parser.add_argument("--no-viewer", action="store_true", help="no web page: publish only")
     parser.add_argument("--broker", metavar="mqtt://HOST:PORT", help="a broker to publish to (default: its own)")
@@ -35,16 +35,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start everything, wait, and sum up in one line."""
     with ExitStack() as parts:
         parts.enter_context(household.orderly())
-        if not arguments.no_viewer:
-            household.check_port(arguments.port)
+        port = None if arguments.no_viewer else household.page_port(arguments.port)
         clip = prepare(settings, _say)
         url = arguments.broker or parts.enter_context(household.broker())
         filmed = film(settings, clip, url)
         filmed = replace(filmed, camera=()) if arguments.no_camera else filmed
         subscriber = parts.enter_context(Subscriber(filmed.broker, filmed.device))
         daemon = parts.enter_context(household.daemon(filmed, arguments.verbose))
-        if not arguments.no_viewer:
-            page = parts.enter_context(household.viewer(arguments.port, filmed.broker))
+        if port is not None:
+            page = parts.enter_context(household.viewer(port, filmed.broker))
             _say(f"the avatar is at {page}")
         _say(f"frames are published to {url}, topic {_topic(filmed)}")
         await_first(subscriber, daemon)

@@ -42,9 +42,10 @@ def orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_port(port: int) -> None:
-    """Raise when the page's port cannot be had, before anything else is done."""
-    listen("127.0.0.1", port).close()
+def page_port(port: int) -> int:
+    """Return the page's port, a free one for 0; raise when it cannot be had, before anything else is done."""
+    with listen("127.0.0.1", port) as server:
+        return int(server.getsockname()[1])
 
 
 @contextmanager
