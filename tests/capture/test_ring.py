@@ -172,7 +172,6 @@ def test_the_stress_test_sees_torn_pictures_where_nobody_checks(name: str, monke
 
 
 def test_a_writer_killed_at_any_instant_leaves_whole_pictures_and_nothing_else(name: str) -> None:
-    before = set(SHARED_MEMORY.iterdir())
     ring = Ring(name, WIDTH, HEIGHT)
     reader = ring.reader()
     buffer = buffer_for(reader)
@@ -195,7 +194,7 @@ def test_a_writer_killed_at_any_instant_leaves_whole_pictures_and_nothing_else(n
 
     assert unfinished > 0, "no kill fell into a write: the test proved nothing"
     assert last > sequence > 200
-    assert set(SHARED_MEMORY.iterdir()) - before == set()
+    assert [path for path in SHARED_MEMORY.iterdir() if name in path.name] == []  # others' rings come and go meanwhile
 
 
 def test_the_ring_of_a_killed_appliance_is_replaced(name: str) -> None:
