@@ -75,12 +75,12 @@ def at_own_pace(rounds: Iterable[Iterable[Moment]], fps: float) -> Iterator[Pict
                 yield None, due_ns
                 continue
             image = decode()
-            now_ns = time.monotonic_ns()
-            if not start_ns:
-                start_ns = now_ns - position_ns
-            left_ns = max(due_ns - now_ns, 0)
+            left_ns = max(due_ns - time.monotonic_ns(), 0)
             time.sleep(left_ns / 1e9)
-            yield image, time.monotonic_ns()
+            shown_ns = time.monotonic_ns()
+            if not start_ns:
+                start_ns = shown_ns - position_ns
+            yield image, shown_ns
             pause_ns = min(pause_ns + left_ns, period_ns) // 2
             time.sleep(pause_ns / 1e9)
         start_ns += position_ns + period_ns
