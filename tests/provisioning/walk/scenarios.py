@@ -381,5 +381,6 @@ def _tree(booth: Booth) -> str:
 
 
 def _last(output: str) -> str:
-    lines = [line for line in output.splitlines() if "failed:" in line or "appliance-provision:" in line]
-    return (lines or output.strip().splitlines() or [""])[-1][:200]
+    lines = [line.strip() for line in output.splitlines() if any(map(str.isalpha, line))]  # a table ends in a frame
+    told = [line for line in lines if "failed:" in line or "appliance-provision:" in line]
+    return (told or lines or [""])[-1][:200]
