@@ -1,7 +1,7 @@
 """Boots the device for real and tries what a booth does to it.
 
     sudo apt-get install -y systemd-container mmdebstrap mosquitto openssl gcc libasound2-dev procps iproute2
-    sudo .venv/bin/python -m tests.boot                      # everything, five minutes
+    sudo .venv/bin/python -m tests.boot                      # everything: five minutes once its root is made
     sudo .venv/bin/python -m tests.boot boot hang --json report.json
 
 Needs root, loop devices and the Python version of the container's Debian (3.11). Networks are its own; nothing of the
