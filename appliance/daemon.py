@@ -36,6 +36,7 @@ from appliance.publish.mqtt import AvatarPublisher
 from appliance.publish.outlet import Outlet
 from appliance.recording import Recording
 from appliance.settings import Settings
+from appliance.signals import handled
 from appliance.status_line import one_line
 from appliance.values import Event, Frame, Plan
 from appliance.watchdog import Watchdog
@@ -192,9 +193,5 @@ def stopped_by_signals(end: Callable[[], None]) -> Iterator[None]:
         log.info("stopping on %s", signal.Signals(number).name)
         end()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(stop, signal.SIGTERM, signal.SIGINT):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

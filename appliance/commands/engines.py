@@ -14,8 +14,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from appliance.errors import ApplianceError
 from appliance.installed import every_network, networks, wanted_engines
 from appliance.progress import Progress
 from appliance.settings import Settings
+from appliance.signals import handled
 from engines import manifest
 from engines.brought import is_brought
 from engines.fetch import ensure, is_ready
@@ -127,7 +127,8 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, 
 
         workshop = Workshop(machine, Store(wanted.engines), wanted, _say, tell)
         for one in _networks(arguments, settings):
-            with _dies_at_once():
+            # TensorRT holds Python up for minutes: a signal ends the process there and then, and the store bears it.
+            with handled(signal.SIG_DFL, signal.SIGTERM, signal.SIGINT):
                 workshop.ensure(one, arguments.again, arguments.tune)
     return _list(arguments, settings)
 
@@ -258,18 +259,6 @@ def _print(rows: list[dict[str, object]], as_json: bool) -> None:
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(soft_wrap=False).print(table)
-
-
-@contextmanager
-def _dies_at_once() -> Iterator[None]:
-    """TensorRT holds Python up for minutes: a signal ends the process there and then. The store bears it."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from appliance.errors import ApplianceError, BrokerError
 from appliance.renderers.viewer import listen
 from appliance.settings import Broker, Settings
+from appliance.signals import handled
 
 _PATIENCE_S = 10.0
 
@@ -34,12 +35,8 @@ def orderly() -> Iterator[None]:
         raise KeyboardInterrupt
 
     heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}  # nohup's stays as it is
-    try:
+    with handled(interrupt, *heeded):  # nohup's stays as it is
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def page_port(port: int) -> int:
