@@ -41,9 +41,14 @@ def read_gpu(library: str = LIBRARY) -> Gpu:
 
 
 def pin_host_memory(address: int, size: int, library: str = LIBRARY) -> None:
-    """Let the GPU read memory of the processor directly, in the current context; it must not go before the context."""
+    """Let the GPU read memory of the processor directly, in the current context, until ``release_host_memory``."""
     status = _load(library).cuMemHostRegister_v2(ctypes.c_void_p(address), ctypes.c_size_t(size), 0)
     _check(status, "cuMemHostRegister")
+
+
+def release_host_memory(address: int, library: str = LIBRARY) -> None:
+    """Undo ``pin_host_memory``, before the memory goes: the driver refuses its address to others else."""
+    _check(_load(library).cuMemHostUnregister(ctypes.c_void_p(address)), "cuMemHostUnregister")
 
 
 class CudaGraph:

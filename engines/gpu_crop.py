@@ -1,13 +1,14 @@
 """Squares cut out by the GPU, from the whole picture to a network's outputs in one launch."""
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pycuda.driver as cuda
 
 from engines.crop_graph import MATRICES, PICTURE, SQUARES
-from engines.cuda_driver import pin_host_memory
+from engines.cuda_driver import pin_host_memory, release_host_memory
 from engines.preprocess import Cut, Image
 from engines.runners import Tensor, Tensors
 from engines.tensorrt_runner import Block, LoadedEngine, TensorRTRunner, on_gpu
@@ -48,6 +49,7 @@ class GpuPicture:
         with on_gpu("pinning pictures"):
             pin_host_memory(_address(memory), memory.nbytes)
         self._pinned.append(memory)
+        weakref.finalize(self, _release, memory).atexit = False  # what ends takes all of it along
 
     def _reachable(self, image: Image) -> Image:
         """The picture where the GPU can fetch it: itself in pinned memory, else a copy."""
@@ -56,6 +58,11 @@ class GpuPicture:
             return image
         np.copyto(self._staging, image)
         return self._staging
+
+
+def _release(memory: Image) -> None:
+    with on_gpu("releasing pictures"):
+        release_host_memory(_address(memory))
 
 
 def _address(image: Image) -> int:

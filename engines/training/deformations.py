@@ -57,8 +57,8 @@ def parts() -> list[Part]:
         Part((1, 2, 4, 5), 0.02, 0.03, 0.06),
         Part((face.CHEEK_RIGHT, face.CHEEK_LOWER_RIGHT), 0.03, 0.04, 0.1),
         Part((face.CHEEK_LEFT, face.CHEEK_LOWER_LEFT), 0.03, 0.04, 0.1),
-        Part(_IRIS_RIGHT, 0.05, 0.03, 0.01),
-        Part(_IRIS_LEFT, 0.05, 0.03, 0.01),
+        Part(_IRIS_RIGHT, 0.1, 0.04, 0.01),
+        Part(_IRIS_LEFT, 0.1, 0.04, 0.01),
     ]
 
 
@@ -79,9 +79,9 @@ class Deformations:
         local = self._normal(count, len(self._moves), 2) * self._moves * moved
         return self.draw_smooth(count) + torch.einsum("ngc,gv->nvc", local, self._reach)
 
-    def draw_smooth(self, count: int) -> Tensor:
+    def draw_smooth(self, count: int, largest: float = 1.5) -> Tensor:
         """The same without moves of parts: another person, the same expression."""
-        size = 1.5 * self._rand(count, 1, 1) * (self._rand(count, 1, 1) < 0.7)
+        size = largest * self._rand(count, 1, 1) * (self._rand(count, 1, 1) < 0.7)
         smooth = self._normal(count, MODES, 2) * self._mode_sizes[:, None] * size
         return torch.einsum("nkc,kv->nvc", smooth, self._modes)
 

@@ -15,7 +15,11 @@ from appliance.face.expression_network import PICTURE_PX
 from engines.training.deformations import POINTS
 
 DENSE = (2 * POINTS, 768, 768, 256)
-LOOK = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))  # convolutions: planes in, planes out, side, stride
+Look = tuple[tuple[int, int, int, int], ...]
+"""Convolutions: planes in, planes out, side, stride; together they divide 96 pixels by 16."""
+
+LOOK: Look = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))
+LOOK_DEEPER: Look = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 64, 3, 1), (64, 96, 3, 2), (96, 96, 3, 1))
 SEEN, JOINED = 640, 256
 SHAPES = len(BLENDSHAPES)
 _SIDE = 6  # of the last planes
@@ -27,7 +31,7 @@ class Student(nn.Module):
     What landmarks alone say, and what the picture makes of it, are added before the sigmoid.
     """
 
-    def __init__(self, mean: Tensor, spread: Tensor) -> None:
+    def __init__(self, mean: Tensor, spread: Tensor, look: Look = LOOK) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
@@ -38,11 +42,11 @@ class Student(nn.Module):
         self.look = nn.Sequential(
             *(
                 layer
-                for planes, more, side, stride in LOOK
+                for planes, more, side, stride in look
                 for layer in (nn.Conv2d(planes, more, side, stride, side // 2), nn.BatchNorm2d(more), nn.ReLU())
             )
         )
-        self.seen = nn.Linear(LOOK[-1][1] * _SIDE**2, SEEN)
+        self.seen = nn.Linear(look[-1][1] * _SIDE**2, SEEN)
         self.join = nn.Linear(DENSE[-1] + SEEN, JOINED)
         self.together = nn.Linear(JOINED, SHAPES)
 
@@ -67,19 +71,26 @@ class Student(nn.Module):
 class Pair(nn.Module):
     """Two students, one of whom took a teacher's word and one the truth.
 
-    ``share`` (52) is how much of each logit the second says.
+    Of each of 52 shapes, ``trust`` is how much the first's picture counts beside its landmarks, and ``share`` how much
+    of the logit the second says.
     """
 
-    def __init__(self, taught: Student, true: Student, share: Tensor) -> None:
+    def __init__(self, taught: Student, true: Student, trust: Tensor, share: Tensor) -> None:
         super().__init__()
         self.taught, self.true = taught, true
+        self.register_buffer("trust", trust)
         self.register_buffer("share", share)
 
-    def forward(self, landmarks: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits as ``Student``'s."""
-        said = zip(self.taught(landmarks, pictures), self.true(landmarks, pictures), strict=True)
-        alone, together = (torch.lerp(taught, true, self.share) for taught, true in said)
-        return alone, together
+    def forward(self, landmarks: Tensor, pictures: Tensor) -> Tensor:
+        """Logits n x 52 of upright landmarks n x 478 x 2 and pictures n x 3 x 96 x 96, 0..1."""
+        said: Tensor = torch.lerp(*self.each(landmarks, pictures), self.share)
+        return said
+
+    def each(self, landmarks: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What either says, the first and the second."""
+        alone, together = self.taught(landmarks, pictures)
+        _, true = self.true(landmarks, pictures)
+        return torch.lerp(alone, together, self.trust), true
 
 
 def export(pair: Pair, path: Path) -> None:
@@ -91,13 +102,13 @@ def export(pair: Pair, path: Path) -> None:
     """
     graph = _Graph()
     graph.node("Flatten", ["landmarks"], "flat", axis=1)
-    share = _array(pair.share)[:, None]
+    share, trust = _array(pair.share)[:, None], _array(pair.trust)[:, None]
     features, weights, bias = [], [], np.zeros(SHAPES)
-    for name, student, part in (("taught", pair.taught, 1 - share), ("true", pair.true, share)):
+    for name, student, part, seen in (("taught", pair.taught, 1 - share, trust), ("true", pair.true, share, 1)):
         features += graph.trunk(name, student)
-        for layer in (student.alone, student.together):
-            weights.append(part * _array(layer.weight))
-            bias += part[:, 0] * _array(layer.bias)
+        for layer, counts in ((student.alone, part), (student.together, part * seen)):
+            weights.append(counts * _array(layer.weight))
+            bias += counts[:, 0] * _array(layer.bias)
     graph.gemm(graph.node("Concat", features, "features", axis=1), "logits", np.concatenate(weights, 1), bias)
     graph.node("Sigmoid", ["logits"], "blendshapes")
     graph.save(path)

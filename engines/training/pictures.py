@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.face.expression_network import PICTURE_BELOW, PICTURE_EYES, PICTURE_PX
+from appliance.avatar.channels import BLENDSHAPES
+from appliance.face.expression_network import PICTURE_BELOW, PICTURE_EYES, PICTURE_PX, UNTAUGHT
 from appliance.face.regions import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, SCALE
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import SOURCE_PX
@@ -28,10 +29,16 @@ from engines.training.teacher import Teacher
 
 GRID = 48  # nodes of a deformation each way
 REACH = 0.07  # how far a landmark moves the picture around it, in eye distances
+OTHERS = 0.75  # how large the deformation of a drawn person is at most: more hides a jaw that is pushed forward
 OWN_PX, TEACHER_PX = 192, 256  # what the two landmark networks take
 TAKING_TOO_LONG_S = 120.0
 RENEWED_EVERY = 5  # batches of a stream
 FACE_FROM = 0.5  # a landmark network's presence
+STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
+_UNTAUGHT = [BLENDSHAPES.index(name) for name in UNTAUGHT]
+_FACE = [
+    i for i, name in enumerate(BLENDSHAPES) if name not in UNTAUGHT and not name.startswith(("eyeLook", "eyeBlink"))
+]
 
 
 @dataclass(frozen=True)
@@ -83,10 +90,11 @@ class Networks:
 
 
 class Pictures:
-    """Draws samples from pictures n x 3 x 256 x 256 (8 bits, RGB) with known weights n x 52, or from filmed ones.
+    """Draws samples from pictures n x 3 x 256 x 256 (8 bits, RGB) of people, ``points`` n x 478 x 2 their landmarks.
 
-    ``points`` are n x 478 x 2 landmarks in pixels, of our network. Known faces are bent smoothly, which makes other
-    people of them and leaves their weights; filmed ones get other expressions too.
+    Those whose weights are known (``truth``, n x 52) are bent smoothly, which makes other people of them and leaves
+    their weights; all others get other expressions too. A filmed face that keeps still shows nothing of what the
+    teacher does not know.
     """
 
     def __init__(
@@ -97,8 +105,9 @@ class Pictures:
         networks: Networks,
         deformations: Deformations,
         random: torch.Generator,
+        filmed: bool = False,
     ) -> None:
-        self._pictures, self._points, self._truth = pictures, points, truth
+        self._pictures, self._points, self._truth, self._filmed = pictures, points, truth, filmed
         self._networks, self._deformations, self._random = networks, deformations, random
         self._oldest = 0
 
@@ -117,8 +126,8 @@ class Pictures:
         pictures = photographed(self._pictures[which].float() / 255, self._random)
         points = self._points[which]
         eyes_px = _eye_distance(points)[:, None, None]
-        moves = self._deformations.draw(count) if self._truth is None else self._deformations.draw_smooth(count)
-        moves_px = moves * eyes_px
+        bent = self._deformations
+        moves_px = (bent.draw(count) if self._truth is None else bent.draw_smooth(count, OTHERS)) * eyes_px
         moved = points + moves_px
         bend = bend_grid(moved, moves_px, eyes_px)
         squares = squares_around(moved)
@@ -129,8 +138,15 @@ class Pictures:
             landmarks=upright(own),
             pictures=(255 * cut(pictures, picture_squares(own), PICTURE_PX, bend)).round().byte(),
             taught=taught,
-            truth=torch.full_like(taught, torch.nan) if self._truth is None else self._truth[which],
+            truth=self._at_rest(taught) if self._truth is None else self._truth[which],
         )
+
+    def _at_rest(self, taught: Tensor) -> Tensor:
+        """What is known of faces by the teacher's word alone: NaN, and 0 of untaught shapes where a real face rests."""
+        moves = taught[:, _FACE].amax(1) >= STILL
+        known = torch.full_like(taught, torch.nan)
+        known[:, _UNTAUGHT] = torch.where(moves[:, None] | (not self._filmed), torch.nan, 0.0)
+        return known
 
 
 class Stream:

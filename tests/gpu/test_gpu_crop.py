@@ -92,6 +92,13 @@ def test_each_picture_is_seen_whichever_buffer_it_lies_in(plans: tuple[bytes, by
         assert np.abs(found - on_processor(buffer, [matrix])).mean() * 255 <= 0.5
 
 
+def test_memory_that_was_pinned_is_free_to_be_pinned_again() -> None:
+    memory = np.frombuffer(mmap.mmap(-1, WIDTH * HEIGHT * 3), np.uint8)
+
+    for _ in range(2):
+        GpuPicture(WIDTH, HEIGHT).pin(memory)
+
+
 def test_what_it_cannot_cut_is_left_to_the_processor(run: CroppingRunner) -> None:
     image, other = photograph(0), photograph(1)
     one, two = matrices(2)
