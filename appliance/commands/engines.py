@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.errors import ApplianceError
-from appliance.installed import every_network, networks, wanted_engines
+from appliance.installed import crops, every_network, networks, wanted_engines
 from appliance.progress import Progress
 from appliance.settings import Settings
 from appliance.signals import handled
 from engines import manifest
 from engines.brought import is_brought
+from engines.crops import crop_network
 from engines.fetch import ensure, is_ready
 from engines.keys import choose_engine, keys_in_use
 from engines.networks import Network, network
@@ -103,10 +104,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _networks(arguments: argparse.Namespace, settings: Settings) -> list[Network]:
     """The networks that were named, else all that these settings run; where they name no camera, all there are."""
-    names = arguments.networks or every_network(settings) or _every_one()
+    names, models = arguments.networks or every_network(settings) or _every_one(), settings.storage.models
     fetched = [name for name in names if name in manifest.names()]
-    ensure(settings.storage.models, fetched, _say)
-    return [network(name, settings.storage.models) for name in names]
+    ensure(models, fetched, _say)
+    cutting = [] if arguments.networks else [crop_network(crop, models) for crop in crops(settings)]
+    return [*(network(name, models) for name in names), *cutting]
 
 
 def _every_one() -> list[str]:
@@ -243,7 +245,7 @@ def _prune(settings: Settings) -> int:
         for name in every_network(settings) or _every_one()
         if is_own_model(name) or is_brought(name) or is_ready(models, name)
     ]
-    networks = [network(name, models) for name in names]
+    networks = [*(network(name, models) for name in names), *(crop_network(crop, models) for crop in crops(settings))]
     keys = [key for one in networks for key in keys_in_use(one, wanted, board, store)]
     with store.locked(_say):
         removed = store.prune(keys)
