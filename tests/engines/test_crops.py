@@ -128,7 +128,7 @@ def test_samples_share_one_picture_of_bytes(device: Device) -> None:
     assert {name: len(array) for name, array in batch_of(samples, 3).items()} == {MATRICES: 3, PICTURE: 1}
 
 
-CAMERA = {"name": "cam0", "source": "test", "width": 640, "height": 480}
+CAMERA = {"name": "cam0", "source": "file:film.avi", "width": 640, "height": 480}
 
 
 def settings(cameras: int = 1, **engines: str) -> Settings:

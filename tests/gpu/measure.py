@@ -212,7 +212,7 @@ def networks(folder: Path, only: str = "", level: int = 3, tune: bool = True) ->
 def with_engines(folder: Path, precision: str, level: int) -> Settings:
     """Settings of which every engine is there, as an appliance would have built it."""
     engines = {"runner": "tensorrt", "precision": precision, "optimisation_level": level}
-    camera = {"name": "cam0", "source": "test", "width": WIDTH, "height": HEIGHT}
+    camera = {"name": "cam0", "source": "file:film.avi", "width": WIDTH, "height": HEIGHT}
     settings = from_table({"storage": {"directory": str(folder)}, "engines": engines, "camera": [camera]})
     workshop, models = shop_for(wanted_engines(settings)), settings.storage.models
     cutting = [crop_network(crop, models) for crop in crops(settings)]
