@@ -67,6 +67,11 @@ def crop_network(crop: Crop, models: Path) -> Network:
     )
 
 
+def cuts(network: Network) -> bool:
+    """Whether this is what cuts, which the processor can do as well."""
+    return network.onnx.parent.name == FOLDER
+
+
 def crop_plan(crop: Crop, models: Path, wanted: Wanted, board: Board) -> bytes | None:
     """The engine that cuts; ``None`` where none was built here, for then the processor cuts."""
     if not _path(crop, models).is_file():

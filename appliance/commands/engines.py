@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +30,8 @@ from appliance.settings import Settings
 from appliance.signals import handled
 from engines import manifest
 from engines.brought import is_brought
-from engines.crops import crop_network
+from engines.crops import crop_network, cuts
+from engines.errors import EngineError
 from engines.fetch import ensure, is_ready
 from engines.keys import choose_engine, keys_in_use
 from engines.networks import Network, network
@@ -38,6 +40,9 @@ from engines.own import is_own_model
 from engines.store import Store
 from engines.timing import batch_of, times
 from engines.verifying import made_samples
+
+if TYPE_CHECKING:
+    from engines.stocking import Workshop
 
 EXAMPLE = """
 appliance engines build
@@ -131,8 +136,17 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, 
         for one in _networks(arguments, settings):
             # TensorRT holds Python up for minutes: a signal ends the process there and then, and the store bears it.
             with handled(signal.SIG_DFL, signal.SIGTERM, signal.SIGINT):
-                workshop.ensure(one, arguments.again, arguments.tune)
+                _ensure(workshop, one, arguments)
     return _list(arguments, settings)
+
+
+def _ensure(workshop: "Workshop", one: Network, arguments: argparse.Namespace) -> None:
+    try:
+        workshop.ensure(one, arguments.again, arguments.tune)
+    except EngineError as error:
+        if not cuts(one):
+            raise
+        _say(f"{error}; until then the processor cuts")
 
 
 def _prepare(arguments: argparse.Namespace, settings: Settings) -> int:
