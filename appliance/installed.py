@@ -1,5 +1,6 @@
 """Which networks these settings need, and what runs each."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ from appliance.settings import Settings
 from appliance.values import Event
 from engines.brought import PICTURE, is_brought
 from engines.crops import Crop, Cutter
+from engines.errors import EngineError
 from engines.keys import Wanted
 from engines.manifest import Preprocessing, picture_preprocessing
 from engines.networks import Network, network
 from engines.opening import InUse, choose, in_use, open_network
 from engines.own import is_own_model
 from engines.runners import Runner
+
+log = logging.getLogger(__name__)
 
 Load = Callable[[Settings, str], Runner]
 """Makes the network of a name ready to run."""
@@ -88,7 +92,13 @@ def opened_together(settings: Settings) -> Load:
 
     def load(settings: Settings, name: str) -> Runner:
         runner, square = opened(settings, name), squares.get(name)
-        return cutter.joined(runner, *square) if square else runner
+        if square is None:
+            return runner
+        try:
+            return cutter.joined(runner, *square)
+        except EngineError as error:
+            log.warning("%s; the processor cuts", error)
+            return runner
 
     return load
 

@@ -115,7 +115,6 @@ class Cutter:
         from engines.gpu_crop import CroppingRunner, GpuPicture
         from engines.tensorrt_runner import LoadedEngine, TensorRTRunner
 
-        if not isinstance(network, TensorRTRunner):
-            return network
+        assert isinstance(network, TensorRTRunner), "what runs beside an engine that cuts is an engine"
         self._picture = self._picture or GpuPicture(*self._size)
         return CroppingRunner(network, tensor, LoadedEngine(plan, crop.name), self._picture)

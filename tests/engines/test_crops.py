@@ -156,6 +156,33 @@ def test_several_cameras_pictures_are_cut_by_the_processor(cameras: int) -> None
     assert installed.crops(settings(cameras)) == []
 
 
+class Failing:
+    """What cuts, on a GPU that has no memory left."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def joined(self, *_: object) -> Runner:
+        raise EngineError("preparing pictures needs more GPU memory than is free")
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_a_network_runs_even_where_what_cuts_does_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(installed, "Cutter", Failing)
+    monkeypatch.setattr(installed, "opened", lambda _, name: name)
+    load = installed.opened_together(settings())
+
+    assert [load(settings(), name) for name in ("face_detector", "face_landmarks")] == [
+        "face_detector",
+        "face_landmarks",
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        "preparing pictures needs more GPU memory than is free; the processor cuts"
+    ]
+
+
 def test_without_a_gpu_the_processor_cuts() -> None:
     assert installed.crops(settings(runner="onnxruntime")) == []
     assert installed.opened_together(settings(runner="onnxruntime")) is installed.opened
