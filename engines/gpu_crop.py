@@ -5,6 +5,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pycuda.driver as cuda
@@ -13,8 +14,8 @@ from engines.crop_graph import MATRICES, PICTURE, SQUARES
 from engines.cuda_driver import pin_host_memory, release_host_memory
 from engines.errors import EngineError
 from engines.preprocess import Cut, Image
-from engines.runners import Tensor, Tensors
-from engines.tensorrt_runner import Block, LoadedEngine, TensorRTRunner, on_gpu
+from engines.runners import Outputs, Tensor, Tensors
+from engines.tensorrt_runner import Block, LoadedEngine, Recorded, TensorRTRunner, on_gpu
 
 _FLOAT_BYTES = 4
 _OFTEN, _BUFFERS = 3, 4  # so often seen, memory is a camera's; so many are pinned at most
@@ -111,10 +112,10 @@ class CroppingRunner:
         """Run the network on squares that were cut already."""
         return self._network(inputs)
 
-    def cut(self, cuts: Sequence[Cut], others: Mapping[str, Tensor]) -> Tensors | None:
-        """Run the network on squares of one picture; ``None`` where they are of several, too many, or of another size.
+    def cut(self, cuts: Sequence[Cut], others: Mapping[str, Tensor]) -> Outputs | None:
+        """Begin a run on squares of one picture; ``None`` where they are of several, too many, or of another size.
 
-        ``others`` are the network's other inputs.
+        ``others`` are the network's other inputs. The processor is free until it asks for the outputs.
         """
         image = cuts[0][0]
         recorded = self._recorded.get(len(cuts))
@@ -127,7 +128,10 @@ class CroppingRunner:
         with self._running:
             self._picture.show(image, self._network.stream)
             recorded.graph.launch()
-            self._network.stream.synchronize()
+        return partial(self._finished, recorded)
+
+    def _finished(self, recorded: Recorded) -> Tensors:
+        self._network.wait()
         return recorded.outputs
 
     def close(self) -> None:
