@@ -24,7 +24,7 @@ from appliance.health.sources import source_of
 from appliance.health.telemetry import Telemetry
 from appliance.health.watch import Watch, trim
 from appliance.identity import describe
-from appliance.installed import fallbacks, networks, opened
+from appliance.installed import Load, fallbacks, networks, opened, opened_together
 from appliance.latest import Latest
 from appliance.listening.ears import Listening
 from appliance.listening.viseme_network import MODEL as VISEME_MODEL
@@ -48,9 +48,6 @@ from engines.own import is_own_model, own_model
 from engines.runners import Returning, Runner
 
 log = logging.getLogger(__name__)
-
-Load = Callable[[Settings, str], Runner]
-"""Makes the network of a name ready to run."""
 
 VOICE_NS = 20_000_000
 """From one frame of a microphone without a camera to the next."""
@@ -133,9 +130,10 @@ def _expressions(settings: Settings, load: Load) -> NetworkExpressionReader:
 def _face_stage(settings: Settings, plan: Plan) -> FaceStage:
     def build() -> tuple[Tracker, list[Runner]]:
         runners: list[Runner] = []
+        load_together = opened_together(settings)
 
         def load(settings: Settings, name: str) -> Runner:
-            runners.append(opened(settings, name))
+            runners.append(load_together(settings, name))
             return runners[-1]
 
         tracker = build_tracker(settings, load)

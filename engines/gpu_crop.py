@@ -2,24 +2,30 @@
 
 import math
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pycuda.driver as cuda
 
 from engines.crop_graph import MATRICES, PICTURE, SQUARES
 from engines.cuda_driver import pin_host_memory, release_host_memory
+from engines.errors import EngineError
 from engines.preprocess import Cut, Image
-from engines.runners import Tensor, Tensors
-from engines.tensorrt_runner import Block, LoadedEngine, TensorRTRunner, on_gpu
+from engines.runners import Outputs, Tensor, Tensors
+from engines.tensorrt_runner import Block, LoadedEngine, Recorded, TensorRTRunner, on_gpu
 
 _FLOAT_BYTES = 4
+_OFTEN, _BUFFERS = 3, 4  # so often seen, memory is a camera's; so many are pinned at most
 
 
 class GpuPicture:
     """The newest picture on the GPU, shared by all that cut from it.
 
-    A picture that was shown must not change as long as the same array is shown again.
+    A picture that was shown must not change as long as the same array is shown again. Memory in which pictures come
+    again and again, as a camera's buffers, is pinned, so that the GPU fetches them without a copy by the processor.
     """
 
     def __init__(self, width_px: int, height_px: int) -> None:
@@ -28,6 +34,7 @@ class GpuPicture:
             self._twin = cuda.mem_alloc(math.prod(self._shape))
             self._staging: Image = cuda.pagelocked_empty(self._shape, np.uint8)
         self._pinned: list[Image] = []
+        self._met: Counter[int] = Counter()
         self._shown: Image | None = None
         self.address = int(self._twin)
 
@@ -53,16 +60,31 @@ class GpuPicture:
 
     def _reachable(self, image: Image) -> Image:
         """The picture where the GPU can fetch it: itself in pinned memory, else a copy."""
+        self._meet(_owner(image))
         first, size = _address(image), image.nbytes
         if any(0 <= first - _address(memory) <= memory.nbytes - size for memory in self._pinned):
             return image
         np.copyto(self._staging, image)
         return self._staging
 
+    def _meet(self, memory: Image) -> None:
+        place = _address(memory)
+        self._met[place] += 1
+        if self._met[place] == _OFTEN and len(self._pinned) < _BUFFERS:
+            with suppress(EngineError):  # then the processor copies
+                self.pin(memory)
+
 
 def _release(memory: Image) -> None:
     with on_gpu("releasing pictures"):
         release_host_memory(_address(memory))
+
+
+def _owner(image: Image) -> Image:
+    """The array whose memory a picture lies in."""
+    while isinstance(image.base, np.ndarray):
+        image = image.base
+    return image
 
 
 def _address(image: Image) -> int:
@@ -90,10 +112,10 @@ class CroppingRunner:
         """Run the network on squares that were cut already."""
         return self._network(inputs)
 
-    def cut(self, cuts: Sequence[Cut], others: Mapping[str, Tensor]) -> Tensors | None:
-        """Run the network on squares of one picture; ``None`` where they are of several, too many, or of another size.
+    def cut(self, cuts: Sequence[Cut], others: Mapping[str, Tensor]) -> Outputs | None:
+        """Begin a run on squares of one picture; ``None`` where they are of several, too many, or of another size.
 
-        ``others`` are the network's other inputs.
+        ``others`` are the network's other inputs. The processor is free until it asks for the outputs.
         """
         image = cuts[0][0]
         recorded = self._recorded.get(len(cuts))
@@ -106,8 +128,18 @@ class CroppingRunner:
         with self._running:
             self._picture.show(image, self._network.stream)
             recorded.graph.launch()
-            self._network.stream.synchronize()
+        return partial(self._finished, recorded)
+
+    def _finished(self, recorded: Recorded) -> Tensors:
+        self._network.wait()
         return recorded.outputs
+
+    def close(self) -> None:
+        """Give the graphs' memory back, the network's too."""
+        with self._crop.on_gpu("closing"):
+            for recorded in self._recorded.values():
+                recorded.graph.close()
+        self._network.close()
 
     def nodes(self, batch: int = 1) -> int:
         """How many kernels and copies one call is, the picture's own copy aside."""

@@ -58,8 +58,8 @@ def choose_engine(network: Network, wanted: Wanted, board: Board, store: Store) 
 
     That INT8 was merely slower here is no fallback but a choice: ``preferred`` tells it.
     """
-    if wanted.precision != "int8":
-        return choice_of(network, wanted, board, wanted.precision, None)
+    if network.precision or wanted.precision != "int8":
+        return choice_of(network, wanted, board, network.precision or wanted.precision, None)
     if not network.eight_bits:
         return choice_of(network, wanted, board, "fp16", None)
     ranges = find_ranges(network, wanted.calibration)
@@ -77,7 +77,7 @@ def choice_of(
     network: Network, wanted: Wanted, board: Board, precision: str, ranges: Ranges | None, fallback: str = ""
 ) -> Choice:
     """The engine of a network in one precision."""
-    is_open = all(shape[0] == "batch" for shape in network.inputs.values())
+    is_open = all(shape[0] == "batch" for name, shape in network.inputs.items() if name not in network.shared)
     options = Options(precision, wanted.largest_batch if is_open else 1, wanted.optimisation_level)
     key = Key(
         model=network.name,

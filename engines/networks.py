@@ -29,6 +29,8 @@ class Network:
     tolerance: Mapping[str, float]  # per output; empty where nothing says: then a share of the output's own spread
     keep_fp16: tuple[str, ...] = ()  # what stays in 16 bits where the rest is in eight
     method: str = ""  # how its manifest wants ranges chosen; empty where it does not say
+    precision: str = ""  # the only one it is built in; empty where the settings choose
+    shared: tuple[str, ...] = ()  # inputs that all of a batch have in common: their first size is 1
 
     @property
     def eight_bits(self) -> bool:

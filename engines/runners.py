@@ -10,6 +10,9 @@ Tensor = npt.NDArray[Any]
 Tensors = Mapping[str, Tensor]
 Float32 = npt.NDArray[np.float32]
 
+Outputs = Callable[[], Tensors]
+"""Waits for a run that was begun and returns what came out; called once."""
+
 
 class Runner(Protocol):
     """A loaded model: named arrays in, named arrays out, batch first.

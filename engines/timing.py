@@ -1,12 +1,12 @@
 """How long a network takes, from memory of the processor to memory of the processor."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from engines.runners import Float32, Runner
+from engines.runners import Runner, Tensor, Tensors
 
 _WARM = 50
 _COUNT = 300
@@ -33,13 +33,16 @@ def times(call: Callable[[], object], count: int = _COUNT) -> Times:
     return Times(float(p50), float(p99))
 
 
-def batch_of(samples: Mapping[str, Float32], size: int) -> dict[str, Float32]:
-    """The samples, repeated to a batch of this size."""
-    count = len(next(iter(samples.values())))
-    return {name: np.ascontiguousarray(array[np.arange(size) % count]) for name, array in samples.items()}
+def batch_of(samples: Tensors, size: int) -> dict[str, Tensor]:
+    """The samples, repeated to a batch of this size; what there is one of, they share."""
+    count = max(map(len, samples.values()))
+    chosen = np.arange(size) % count
+    return {
+        name: np.ascontiguousarray(array[chosen] if len(array) == count else array) for name, array in samples.items()
+    }
 
 
-def median_ms(runner: Runner, samples: Mapping[str, Float32]) -> float:
+def median_ms(runner: Runner, samples: Tensors) -> float:
     """The median of one sample."""
     one = batch_of(samples, 1)
     return times(lambda: runner(one)).p50_ms

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import EngineError
+from engines.manifest import Shape
 from engines.networks import Network
-from engines.runners import Float32, Runner
+from engines.runners import Float32, Runner, Tensor
 
 MADE_INPUTS = 8
 SHARE_OF_SPREAD = 0.02
 """What an output of a network without a manifest may differ by, of its own standard deviation."""
 
 _RECORD_COMMAND = "appliance calibrate record"
-Samples = Mapping[str, Float32]  # by input, all of the same length
+Samples = Mapping[str, Tensor]  # by input; all of the same length, or of one where all samples share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,11 @@ def verify(engine: Runner, reference: Runner, samples: Samples, tolerance: Mappi
 
 def run_all(runner: Runner, samples: Samples, batch: int) -> dict[str, Float32]:
     """Run a network over all samples, so many at once."""
-    count = len(next(iter(samples.values())))
+    count = max(map(len, samples.values()))
     parts: list[dict[str, Float32]] = []
     for start in range(0, count, batch):
-        outputs = runner({name: np.ascontiguousarray(array[start : start + batch]) for name, array in samples.items()})
+        some = {name: array[start : start + batch] if len(array) > 1 else array for name, array in samples.items()}
+        outputs = runner({name: np.ascontiguousarray(array) for name, array in some.items()})
         parts.append({name: np.array(output, np.float32) for name, output in outputs.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -81,14 +83,18 @@ def read_samples(path: Path, network: Network) -> Samples:
 def made_samples(network: Network) -> Samples:
     """Smooth inputs from 0 to 1, made by a formula: enough to see that FP16 computes what FP32 does.
 
-    They say nothing of INT8, whose ranges are those of real inputs.
+    They say nothing of INT8, whose ranges are those of real inputs. What a batch shares is one picture of bytes.
     """
-    return {name: _smooth(tuple(map(int, shape[1:]))) for name, shape in network.inputs.items()}
+    return {
+        name: (255 * _smooth(shape, 1)).astype(np.uint8) if name in network.shared else _smooth(shape, MADE_INPUTS)
+        for name, shape in network.inputs.items()
+    }
 
 
-def _smooth(shape: tuple[int, ...]) -> Float32:
-    positions = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-    return np.stack([0.5 + 0.5 * np.sin((7 + 3 * index) * positions + index) for index in range(MADE_INPUTS)])
+def _smooth(shape: Shape, count: int) -> Float32:
+    sizes = tuple(map(int, shape[1:]))
+    positions = np.linspace(0, 1, math.prod(sizes), dtype=np.float32).reshape(sizes)
+    return np.stack([0.5 + 0.5 * np.sin((7 + 3 * index) * positions + index) for index in range(count)])
 
 
 def _error(found: Float32, true: Float32, name: str) -> float:

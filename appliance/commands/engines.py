@@ -18,17 +18,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from appliance.errors import ApplianceError
-from appliance.installed import every_network, networks, wanted_engines
+from appliance.installed import crops, every_network, networks, wanted_engines
 from appliance.progress import Progress
 from appliance.settings import Settings
 from appliance.signals import handled
 from engines import manifest
 from engines.brought import is_brought
+from engines.crops import crop_network, cuts
+from engines.errors import EngineError
 from engines.fetch import ensure, is_ready
 from engines.keys import choose_engine, keys_in_use
 from engines.networks import Network, network
@@ -37,6 +40,9 @@ from engines.own import is_own_model
 from engines.store import Store
 from engines.timing import batch_of, times
 from engines.verifying import made_samples
+
+if TYPE_CHECKING:
+    from engines.stocking import Workshop
 
 EXAMPLE = """
 appliance engines build
@@ -103,10 +109,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _networks(arguments: argparse.Namespace, settings: Settings) -> list[Network]:
     """The networks that were named, else all that these settings run; where they name no camera, all there are."""
-    names = arguments.networks or every_network(settings) or _every_one()
+    names, models = arguments.networks or every_network(settings) or _every_one(), settings.storage.models
     fetched = [name for name in names if name in manifest.names()]
-    ensure(settings.storage.models, fetched, _say)
-    return [network(name, settings.storage.models) for name in names]
+    ensure(models, fetched, _say)
+    cutting = [] if arguments.networks else [crop_network(crop, models) for crop in crops(settings)]
+    return [*(network(name, models) for name in names), *cutting]
 
 
 def _every_one() -> list[str]:
@@ -129,8 +136,17 @@ def _build(arguments: argparse.Namespace, settings: Settings) -> list[dict[str, 
         for one in _networks(arguments, settings):
             # TensorRT holds Python up for minutes: a signal ends the process there and then, and the store bears it.
             with handled(signal.SIG_DFL, signal.SIGTERM, signal.SIGINT):
-                workshop.ensure(one, arguments.again, arguments.tune)
+                _ensure(workshop, one, arguments)
     return _list(arguments, settings)
+
+
+def _ensure(workshop: "Workshop", one: Network, arguments: argparse.Namespace) -> None:
+    try:
+        workshop.ensure(one, arguments.again, arguments.tune)
+    except EngineError as error:
+        if not cuts(one):
+            raise
+        _say(f"{error}; until then the processor cuts")
 
 
 def _prepare(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -243,7 +259,7 @@ def _prune(settings: Settings) -> int:
         for name in every_network(settings) or _every_one()
         if is_own_model(name) or is_brought(name) or is_ready(models, name)
     ]
-    networks = [network(name, models) for name in names]
+    networks = [*(network(name, models) for name in names), *(crop_network(crop, models) for crop in crops(settings))]
     keys = [key for one in networks for key in keys_in_use(one, wanted, board, store)]
     with store.locked(_say):
         removed = store.prune(keys)

@@ -5,6 +5,7 @@ Head pose and gaze, and the shapes that a network does not know, stay those of t
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from appliance.values import Expression, Float32, Image
 from engines.brought import PICTURE, brought_model
 from engines.manifest import Preprocessing, Shape
 from engines.preprocess import Matrix, sample
-from engines.runners import Runner, Tensors
+from engines.runners import Outputs, Runner
 from engines.squares import SquareReader
 
 OWN_MODEL = "expression"
@@ -94,11 +95,12 @@ class NetworkExpressionReader:
         """Read every face; ``None`` for points that are no face."""
         if not looks:
             return []
-        output = self._run(looks)["blendshapes"]
-        told = np.minimum(output[:, self._network.columns] * self._network.reach, 1)
-        return [self._join(look, weights) for look, weights in zip(looks, told, strict=True)]
+        outputs = self._begin(looks)
+        faces = [self._geometry_of(look) for look in looks]  # while a GPU works
+        told = np.minimum(outputs()["blendshapes"][:, self._network.columns] * self._network.reach, 1)
+        return [face and self._join(face, weights) for face, weights in zip(faces, told, strict=True)]
 
-    def _run(self, looks: Sequence[Look]) -> Tensors:
+    def _begin(self, looks: Sequence[Look]) -> Outputs:
         """Show the network each face; what it is given lies in a buffer that grows to the most faces seen at once."""
         if len(looks) > len(self._points):
             self._points = np.zeros((len(looks), *self._points.shape[1:]), np.float32)
@@ -107,15 +109,15 @@ class NetworkExpressionReader:
             for look, points in zip(looks, self._points, strict=False):
                 points[:] = self._network.seen(look.points_px)
         if self._squares is None:
-            return self._runner(given)
+            return partial(self._runner, given)
         matrix = self._network.square.matrix
-        return self._squares([(look.image, matrix(look.points_px)) for look in looks], given)
+        return self._squares.begin([(look.image, matrix(look.points_px)) for look in looks], given)
 
-    def _join(self, look: Look, weights: Float32) -> Expression | None:
+    def _geometry_of(self, look: Look) -> Expression | None:
         height_px, width_px = look.image.shape[:2]
-        read = self._geometry.read(look.points_px, (width_px, height_px), look.horizontal_fov_deg, look.previous)
-        if read is None:
-            return None
+        return self._geometry.read(look.points_px, (width_px, height_px), look.horizontal_fov_deg, look.previous)
+
+    def _join(self, read: Expression, weights: Float32) -> Expression:
         blendshapes = read.blendshapes.copy()
         blendshapes[self._network.targets] = weights
         return replace(read, blendshapes=blendshapes)

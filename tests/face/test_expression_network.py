@@ -1,7 +1,9 @@
 """Our expression network in its place: what it is fed, what it says of a real face, what stays geometry's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,11 +27,13 @@ from appliance.face.expression_network import (
     upright,
 )
 from appliance.settings import Camera, Settings
-from appliance.values import Float32, Frame, Image
+from appliance.values import Expression, Float32, Frame, Image
 from engines.errors import EngineError
 from engines.fetch import file_sha256
 from engines.opening import open_runner
 from engines.own import own_model, own_model_path
+from engines.preprocess import Cut
+from engines.runners import Outputs, Tensors
 
 SIZE = (1280, 720)
 FOV_DEG = 65.0
@@ -230,6 +234,38 @@ def test_several_faces_are_read_as_each_alone(
         if one is not None and alone is not None:
             np.testing.assert_allclose(one.blendshapes, alone.blendshapes, atol=1e-5)
     assert reader.read_all([]) == []
+
+
+def test_the_head_is_read_while_a_gpu_runs_the_network(
+    monkeypatch: pytest.MonkeyPatch, image: Image, points: Float32
+) -> None:
+    done: list[str] = []
+    read = ExpressionReader.read
+
+    class OnGpu:
+        def __call__(self, inputs: Tensors) -> Tensors:
+            raise AssertionError("this one cuts by itself")
+
+        def cut(self, cuts: Sequence[Cut], others: Tensors) -> Outputs:
+            done.append("begun")
+            return self.outputs
+
+        def outputs(self) -> Tensors:
+            done.append("asked for")
+            return {"blendshapes": np.full((1, len(BLENDSHAPES)), 0.5, np.float32)}
+
+    def noted(*seen: Any) -> Expression | None:
+        done.append("head")
+        return read(*seen)
+
+    monkeypatch.setattr(ExpressionReader, "read", noted)
+    (face,) = NetworkExpressionReader(OnGpu(), own_network(own_model(OWN_MODEL).inputs)).read_all(
+        [Look(points, image, FOV_DEG)]
+    )
+
+    assert done == ["begun", "head", "asked for"]
+    assert face is not None
+    assert face.blendshapes[BLENDSHAPES.index("cheekPuff")] == 0.5
 
 
 def test_a_damaged_network_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,17 +20,17 @@ from typing import Any
 import graphs
 import numpy as np
 
-from appliance.installed import wanted_engines
+from appliance.installed import crops, wanted_engines
 from appliance.settings import Settings, from_table
 from engines import manifest
 from engines.build import PRECISIONS, Options, build_plan, library
 from engines.crop_graph import crop_graph
+from engines.crops import crop_network
 from engines.gpu_crop import CroppingRunner, GpuPicture
 from engines.keys import Wanted
 from engines.networks import Network, network
 from engines.preprocess import Image
 from engines.ranges import write_ranges
-from engines.runners import Runner
 from engines.stocking import Workshop, this_machine
 from engines.store import Key, Store
 from engines.tensorrt_runner import LoadedEngine, TensorRTRunner, free_bytes
@@ -142,13 +142,15 @@ def overhead(runner: TensorRTRunner, given: dict[str, np.ndarray]) -> None:
 def faces(runner: TensorRTRunner, precision: str) -> None:
     """One face and sixteen, cut out of one picture by the GPU, the picture's own way there included."""
     picture, shared = shown_to_gpu(np.full((HEIGHT, WIDTH, 3), 127, np.uint8))
-    crop, _ = crop_engine(manifest.Preprocessing(224, 0.0, 1.0, "edge"), 16)
+    crop = crop_engine(manifest.Preprocessing(224, 0.0, 1.0, "edge"), 16)
     cropping = CroppingRunner(runner, "input", crop, shared)
     cuts = [np.array([[1.4, 0.0, 60.0 * face], [0.0, 1.4, 20.0 * face]]) for face in range(16)]
 
     def cut(count: int) -> None:
         shown = picture.view()
-        assert cropping.cut([(shown, matrix) for matrix in cuts[:count]], {}) is not None
+        outputs = cropping.cut([(shown, matrix) for matrix in cuts[:count]], {})
+        assert outputs is not None
+        outputs()
 
     took = {count: times(partial(cut, count), 3000).p50_ms for count in (1, 2, 4, 8, 16)}
     figures = {f"{count} p50_ms": p50_ms for count, p50_ms in took.items()}
@@ -212,11 +214,19 @@ def networks(folder: Path, only: str = "", level: int = 3, tune: bool = True) ->
 def with_engines(folder: Path, precision: str, level: int) -> Settings:
     """Settings of which every engine is there, as an appliance would have built it."""
     engines = {"runner": "tensorrt", "precision": precision, "optimisation_level": level}
-    settings = from_table({"storage": {"directory": str(folder)}, "engines": engines})
-    workshop = shop_for(wanted_engines(settings))
-    for name in OURS:
-        stock = workshop.ensure(network(name, settings.storage.models))
-        say(f"{name} runs in {stock.record.key.precision}", timed=stock.record.timed, fallback=stock.fallback)
+    camera = {"name": "cam0", "source": "file:film.avi", "width": WIDTH, "height": HEIGHT}
+    settings = from_table({"storage": {"directory": str(folder)}, "engines": engines, "camera": [camera]})
+    workshop, models = shop_for(wanted_engines(settings)), settings.storage.models
+    cutting = [crop_network(crop, models) for crop in crops(settings)]
+    for one in [*(network(name, models) for name in OURS), *cutting]:
+        stock = workshop.ensure(one)
+        record = stock.record
+        say(
+            f"{one.name} runs in {record.key.precision}",
+            timed=record.timed,
+            fallback=stock.fallback,
+            build_s=record.build_s,
+        )
     return settings
 
 
@@ -235,7 +245,7 @@ def chain_step(settings: Settings, gpu_crop: bool = False) -> dict[str, Callable
     from appliance.face.expression_network import OWN_MODEL, Look, NetworkExpressionReader, own_network
     from appliance.face.landmarks import LandmarkReader
     from appliance.face.regions import region_from_detection
-    from appliance.installed import opened
+    from appliance.installed import opened, opened_together
     from appliance.listening.viseme_network import MODEL, VisemeNetwork
     from engines.own import own_model
 
@@ -244,18 +254,17 @@ def chain_step(settings: Settings, gpu_crop: bool = False) -> dict[str, Callable
     picture[:, 280:1000] = cv2.resize(photograph[:300, 75:375], (720, 720))  # so near that the detector sees the face
     detections = Detector(opened(settings, "face_detector")).find(picture)
     region = region_from_detection(detections[0])
-    open_network = partial(opened, settings)
-    if gpu_crop:
-        picture, shared = shown_to_gpu(picture)
-        open_network = partial(cropping, settings, shared)
-    reader = LandmarkReader(open_network("face_landmarks"))
-    expressions = NetworkExpressionReader(open_network(OWN_MODEL), own_network(own_model(OWN_MODEL).inputs))
+    load = opened_together(settings) if gpu_crop else opened
+    networks = [load(settings, name) for name in ("face_landmarks", OWN_MODEL)]
+    assert all(isinstance(one, CroppingRunner) == gpu_crop for one in networks)
+    reader = LandmarkReader(networks[0])
+    expressions = NetworkExpressionReader(networks[1], own_network(own_model(OWN_MODEL).inputs))
     visemes = VisemeNetwork(opened(settings, MODEL), own_model(MODEL).inputs)
     points = reader.read([(picture, region)])[0].points_px
     samples = np.zeros(160, np.float32)
 
     def frame() -> None:
-        shown = picture.view()  # as a camera's next picture: a new array, in a buffer that was there before
+        shown = picture.view()  # as a camera's next picture: a new array, in a buffer that was there before, now pinned
         expressions.read_all([Look(reader.read([(shown, region)])[0].points_px, shown, 65.0)])
 
     return {
@@ -275,29 +284,11 @@ def shown_to_gpu(picture: Image) -> tuple[Image, GpuPicture]:
     return pinned, shared
 
 
-def crop_engine(preprocessing: manifest.Preprocessing, largest_batch: int) -> tuple[LoadedEngine, dict[str, float]]:
-    """What cuts squares of pictures of one size, and what building it took."""
-    began_s, model = time.monotonic(), crop_graph(preprocessing, WIDTH, HEIGHT).SerializeToString()
+def crop_engine(preprocessing: manifest.Preprocessing, largest_batch: int) -> LoadedEngine:
+    """What cuts squares of pictures of one size."""
+    model = crop_graph(preprocessing, WIDTH, HEIGHT).SerializeToString()
     plan, _ = build_plan(library(), model, "crop", Options("fp32", largest_batch), 256 << 20, b"", quiet)
-    return LoadedEngine(plan, "crop"), {"build_s": time.monotonic() - began_s, "plan_mb": len(plan) / 1e6}
-
-
-def cropping(settings: Settings, picture: GpuPicture, name: str) -> Runner:
-    """A network that cuts its squares out of whole pictures on the GPU."""
-    from appliance.face.expression_network import OWN_MODEL, PICTURE_INPUT, PREPROCESSING
-    from appliance.installed import opened
-
-    places = {
-        "face_landmarks": ("image", manifest.picture_preprocessing("face_landmarks")),
-        OWN_MODEL: (PICTURE_INPUT, PREPROCESSING),
-    }
-    tensor, preprocessing = places[name]
-    crop, figures = crop_engine(preprocessing, 8)
-    network = opened(settings, name)
-    assert isinstance(network, TensorRTRunner)
-    runner = CroppingRunner(network, tensor, crop, picture)
-    say(f"{name} cut by the GPU", **figures, nodes=runner.nodes(), alone=network.nodes())
-    return runner
+    return LoadedEngine(plan, "crop")
 
 
 def cut_difference(settings: Settings) -> dict[str, float]:

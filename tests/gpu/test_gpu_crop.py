@@ -62,7 +62,7 @@ def on_processor(image: Image, each: list[Matrix]) -> np.ndarray:
 def cut(run: CroppingRunner, image: Image, each: list[Matrix]) -> np.ndarray:
     outputs = run.cut([(image, matrix) for matrix in each], {})
     assert outputs is not None
-    return outputs["output"].reshape(-1, 3, SIZE, SIZE).copy()
+    return outputs()["output"].reshape(-1, 3, SIZE, SIZE).copy()
 
 
 @pytest.mark.parametrize("faces", [1, 2, 8])
