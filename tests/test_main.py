@@ -1,5 +1,6 @@
 """The console script: help for everybody, and an exit status for every end."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,14 @@ def test_the_help_lists_every_command() -> None:
 
     assert done.returncode == 0
     assert all(f"\n    {command}" in done.stdout for command in COMMANDS)
+
+
+def test_numpy_has_one_thread_whatever_the_machine_has() -> None:
+    work = "import os, appliance, numpy as np; np.eye(999) @ np.eye(999); print(*os.listdir('/proc/self/task'))"
+    unset = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", work], env=unset, capture_output=True, text=True, check=True)
+
+    assert len(done.stdout.split()) == 1
 
 
 def test_a_wrong_command_line_is_2() -> None:
