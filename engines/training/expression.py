@@ -44,7 +44,7 @@ from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, drawing, taug
 from engines.training.teacher import Teacher
 
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
-FRESH, FRESH_EVERY, KEPT = 256, 4, 600_000  # pictures of each kind: made anew, every how many steps, and kept
+FRESH, FRESH_EVERY, KEPT = 192, 10, 600_000  # pictures of each source: made anew, every how many steps, and kept
 GAP = 0.3  # how much of the two landmark networks' difference the student trains through, where it sees no picture
 FROWN = ("mouthFrownLeft", "mouthFrownRight")
 FROWN_SHARE = 0.65  # both students see a frown: the teacher hardly knows it, by drawings alone people at rest show it
@@ -296,7 +296,7 @@ def main() -> None:
         new = next(people)
         invented.renew(new.pictures, new.points_px[..., :2], new.truth)
 
-    stream = Stream([invented, moved, filmed], FRESH, home, renew)
+    stream = Stream([invented, invented, moved, filmed], FRESH, home, renew)  # of half of them the truth is known
     with torch.no_grad():
         seen, _ = meshes.draw(5 * MESHES, GAP)
         first, second = (Student(seen.mean(0), seen.std(0) + 0.003, look) for look in (LOOK, LOOK_DEEPER))
