@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except Exception:  # noqa: BLE001  # the one place where a bug becomes an exit status
+    except Exception:  # noqa: BLE001  # any bug: its stack is printed, the status is 70
         traceback.print_exc()
         return _BUG
 

@@ -11,9 +11,9 @@ from engines.runners import Tensors
 
 # Imported, OpenVINO would report its use to Google Analytics and keep a number for it in the home directory. It goes
 # without where this package cannot be imported, and None is how Python is told so.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # "dict of modules" leaves out this documented use
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # typed as modules only, None is documented
 
-import openvino  # noqa: E402  # what must not be there is known only from here on
+import openvino  # noqa: E402  # after the line above, or it reports at once
 
 # To copy a face's pixels costs 5 % of the landmark network; to share a few numbers costs more than to copy them.
 _SMALL_BYTES = 65536

@@ -48,7 +48,7 @@ class SessionWriter:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
         folder.mkdir(parents=True, exist_ok=True)
-        self._jpeg = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # open as long as this writer is
+        self._jpeg = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # written by later calls; close() ends it
         self._offsets = [0]
         self._captured_ns: list[int] = []
         self._size = (0, 0)

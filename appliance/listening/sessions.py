@@ -36,7 +36,7 @@ class SoundWriter:
             self._times = (directory / VOICE_TIMES).open("w", encoding="ascii")
         except OSError as error:
             raise MicrophoneError(f"no sound can be recorded in {directory}: {error}") from None
-        self._wav = wave.open(self._wav_file, "wb")  # noqa: SIM115  # closed by close(): it outlives this call
+        self._wav = wave.Wave_write(self._wav_file)
         self._wav.setparams((1, 2, RATE, 0, "NONE", ""))
         self._times.write(json.dumps({**_HEADER, "microphone": microphone}) + "\n")
         self._blocks = 0

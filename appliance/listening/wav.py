@@ -17,7 +17,7 @@ def open_wav(path: Path) -> wave.Wave_read:
     Raises ``MicrophoneError`` for anything else.
     """
     try:
-        wav = wave.open(str(path), "rb")  # noqa: SIM115  # handed over open
+        wav = wave.Wave_read(str(path))
     except FileNotFoundError:
         raise MicrophoneError(f"no WAV file at {path}; name one that is there") from None
     except OSError as error:
