@@ -20,6 +20,16 @@ BLENDSHAPES: tuple[str, ...] = (
     "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
 
+
+def _other_side(name: str) -> str:
+    if name.endswith("Left"):
+        return f"{name[:-4]}Right"
+    return f"{name[:-5]}Left" if name.endswith("Right") else name
+
+
+OTHER_SIDE: tuple[int, ...] = tuple(BLENDSHAPES.index(_other_side(name)) for name in BLENDSHAPES)
+"""Of each blendshape, which one it is in a mirror."""
+
 VISEMES: tuple[str, ...] = (
     "sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "I", "O", "U",
 )  # fmt: skip

@@ -11,8 +11,10 @@ BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second mo
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.avatar.channels import BLENDSHAPES
+from appliance.avatar.channels import BLENDSHAPES, OTHER_SIDE
 from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
@@ -36,15 +38,18 @@ from engines.training.pictures import (
     Stream,
     cut,
     find_points,
+    mirrored,
     picture_squares,
     restyled,
+    some_mirrored,
     squares_around,
 )
 from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, drawing, taught
 from engines.training.teacher import Teacher
 
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
-FRESH, FRESH_EVERY, KEPT = 192, 10, 600_000  # pictures of each source: made anew, every how many steps, and kept
+FRESH, FRESH_EVERY, KEPT = 512, 10, 600_000  # pictures of each source: made anew, every how many steps, and kept
+NEW_BATCHES = 4  # of drawn people, before each fresh batch: other people teach more than more pictures of the same
 GAP = 0.3  # how much of the two landmark networks' difference the student trains through, where it sees no picture
 FROWN = ("mouthFrownLeft", "mouthFrownRight")
 FROWN_SHARE = 0.65  # both students see a frown: the teacher hardly knows it, by drawings alone people at rest show it
@@ -55,21 +60,22 @@ CHOOSING_PEOPLE, TOLD_PEOPLE = 3000, 1000
 RATE, DECAY = 2e-3, 1e-2
 TRUTH_WEIGHT = 5.0  # of cross-entropy beside absolute errors
 RESTYLED_EVERY = 4  # steps
-STEADY_NOISE, STEADY_SHAKE = 0.01, 0.003  # of 0..1; of the eyes' distance
+NOISE, SHAKE = 0.01, 0.006  # of 0..1; of the eyes' distance
+CALM_FROM = 0.3  # of the training: the average of few steps knows nothing
 FIRES = 0.02  # a shape whose teacher varies less than this on a set is not scored on it
 
 
 @dataclass(frozen=True)
 class Leaning:
-    """What counts to a student, beside the teacher's word."""
+    """What counts to a student."""
 
+    copied: float  # weight of the teacher's word
     truth: float  # of drawn faces, 0..1
     unknown: float  # how much more, where the teacher knows nothing of a shape
     untaught: float  # weight of the cross-entropy of shapes that the teacher does not know
-    steady: float  # weight of how a still face keeps still; it makes gaze timid
 
 
-TAUGHT, TRUE = Leaning(0.2, 0.2, 0.0, 0.0), Leaning(0.5, 0.5, 20.0, 4.0)
+TAUGHT, TRUE = Leaning(1.0, 0.2, 0.2, 0.0), Leaning(0.3, 1.0, 0.0, 20.0)
 
 
 def _indices(names: tuple[str, ...]) -> list[int]:
@@ -87,18 +93,13 @@ class Goal:
         untaught = torch.zeros(len(BLENDSHAPES), dtype=torch.bool, device=spread.device)
         untaught[_indices(UNTAUGHT)] = True
         self._untaught = untaught
-        self._weight = 1 / (spread + 0.03) * ~untaught  # a shape that seldom fires counts as much
+        self._weight = leaning.copied / (spread + 0.03) * ~untaught  # a shape that seldom fires counts as much
         self._truth = leaning.truth + leaning.unknown * (1 - knowledge.nan_to_num().clamp(min=0))
-        self.leaning = leaning
+        self._counts = torch.where(untaught, leaning.untaught, TRUTH_WEIGHT)
 
     def of_landmarks(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss on landmarks alone: the teacher's word on what it knows."""
         return ((logits.sigmoid() - labels).abs() * self._weight).mean()
-
-    def of_steadiness(self, logits: Tensor, again: Tensor) -> Tensor:
-        """The loss on what is said of the same faces seen a little differently: a still face is to keep still."""
-        off = (logits.sigmoid() - again.sigmoid()).abs()
-        return self.leaning.steady * (off * (self._weight + self._untaught)).mean()
 
     def of_pictures(self, logits: Tensor, samples: Samples) -> Tensor:
         """The loss on pictures: the teacher's word, and the truth where that is known.
@@ -108,12 +109,19 @@ class Goal:
         the squared error of a sigmoid, what is seldom shown may die.
         """
         known = ~samples.truth.isnan()
-        told = logits.sigmoid()
-        truthful = self._truth * known
-        off = functional.binary_cross_entropy_with_logits(logits, samples.truth.nan_to_num(), reduction="none")
-        copied = (told - samples.taught).abs() * self._weight * (1 - truthful)
-        weight = torch.where(self._untaught, self.leaning.untaught * known, TRUTH_WEIGHT * truthful)
-        return (copied + weight * off).mean()
+        truthful = torch.where(self._untaught, 1.0, self._truth) * known
+        copied = (logits.sigmoid() - samples.taught).abs() * self._weight * (1 - truthful)
+        return (copied + truthful * self._off(logits, samples.truth.nan_to_num())).mean()
+
+    def of_calm(self, logits: Tensor, settled: Tensor) -> Tensor:
+        """The loss on pictures beside what the average over a student's own steps says, weights n x 52.
+
+        Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017.
+        """
+        return self._off(logits, settled).mean()
+
+    def _off(self, logits: Tensor, weights: Tensor) -> Tensor:
+        return self._counts * functional.binary_cross_entropy_with_logits(logits, weights, reduction="none")
 
 
 def trust() -> Tensor:
@@ -164,8 +172,10 @@ def train(
     average = torch.optim.swa_utils.AveragedModel(
         pair, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999), use_buffers=True
     )
+    trained: Pair = average.module.eval()
     optimiser = torch.optim.AdamW(pair.parameters(), lr=RATE, weight_decay=DECAY)
     reservoir = Reservoir(KEPT)
+    of_taught, of_true = goals
     began_s, step, done = time.monotonic(), 0, 0.0
     while done < 1:
         for group in optimiser.param_groups:
@@ -176,18 +186,14 @@ def train(
             seen, meant = meshes.draw(MESHES, GAP)
             labels = teacher(meant)
             samples = reservoir.draw(SHOWN, random)
-            shown = samples.pictures.float() / 255
-            if step % RESTYLED_EVERY == 0:
-                shown = restyled(shown, random)
-            moved, blurred = _shaken(samples.landmarks, STEADY_SHAKE, random), _shaken(shown, STEADY_NOISE, random)
-        losses = []
-        for student, goal in zip((pair.taught, pair.true), goals, strict=True):
-            alone, together = student(samples.landmarks, shown)
-            losses += [goal.of_landmarks(student.of_landmarks(seen), labels), goal.of_landmarks(alone, samples.taught)]
-            losses.append(goal.of_pictures(together, samples))
-            if goal.leaning.steady:
-                losses.append(goal.of_steadiness(together, student(moved, blurred)[1]))
-        loss = torch.stack(losses).sum()
+            turned = some_mirrored(samples, random)
+            settled = _settled(trained.true, turned)
+            again = _shaken(turned.landmarks, SHAKE, random), _shaken(_styled(turned, step, random), NOISE, random)
+        alone, told = pair.taught(samples.landmarks, _styled(samples, step, random))
+        _, true = pair.true(*again)
+        loss = of_taught.of_landmarks(pair.taught.of_landmarks(seen), labels)
+        loss = loss + of_taught.of_landmarks(alone, samples.taught) + of_taught.of_pictures(told, samples)
+        loss = loss + of_true.of_pictures(true, turned) + min(done / CALM_FROM, 1) * of_true.of_calm(true, settled)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -197,8 +203,18 @@ def train(
             print(f"step {step}: loss {loss.item():.4f}, {100 * done:.0f} %", flush=True)
         step += 1
     print(f"{step} steps", flush=True)
-    trained: Pair = average.module.eval()
     return trained
+
+
+def _styled(samples: Samples, step: int, random: torch.Generator) -> Tensor:
+    shown = samples.pictures.float() / 255
+    return restyled(shown, random) if step % RESTYLED_EVERY == 0 else shown
+
+
+def _settled(student: Student, samples: Samples) -> Tensor:
+    """What a student says of faces and of their mirror images, in the mean: weights n x 52."""
+    told = [student(one.landmarks, one.pictures.float() / 255)[1] for one in (samples, mirrored(samples))]
+    return ((told[0] + told[1][:, list(OTHER_SIDE)]) / 2).sigmoid()
 
 
 def _shaken(values: Tensor, spread: float, random: torch.Generator) -> Tensor:
@@ -278,7 +294,7 @@ def main() -> None:
     with torch.no_grad():
         networks = Networks(arguments.models, helper)
         shown, points_px = film(kept, networks, helper)
-        people = drawing(arguments.ict, networks, helper, 1, 1 + arguments.seed)
+        people = drawing(arguments.ict, networks, helper, 1, 1 + arguments.seed, oversampled=1)
         drawn = draw(people, arguments.people)
         knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
         teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)
@@ -293,8 +309,8 @@ def main() -> None:
     filmed = Pictures(shown, points_px, None, networks, deformations, random, filmed=True)
 
     def renew() -> None:
-        new = next(people)
-        invented.renew(new.pictures, new.points_px[..., :2], new.truth)
+        for new in itertools.islice(people, NEW_BATCHES):
+            invented.renew(new.pictures, new.points_px[..., :2], new.truth)
 
     stream = Stream([invented, invented, moved, filmed], FRESH, home, renew)  # of half of them the truth is known
     with torch.no_grad():
@@ -302,7 +318,8 @@ def main() -> None:
         first, second = (Student(seen.mean(0), seen.std(0) + 0.003, look) for look in (LOOK, LOOK_DEEPER))
     random = torch.Generator(home).manual_seed(1 + arguments.seed)
     pair = Pair(first, second, trust(), torch.ones(len(BLENDSHAPES))).to(home)
-    pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random).to(helper)
+    with closing(stream):
+        pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random).to(helper)
     with torch.no_grad():
         new = drawing(arguments.ict, networks, helper, 1, UNSEEN_SEED + 1)
         pair.share.copy_(shares(pair, draw(new, CHOOSING_PEOPLE), networks))

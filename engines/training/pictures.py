@@ -7,10 +7,10 @@ own landmark network, says which weights it takes the face to have. So the stude
 networks differ by, on faces of any shape.
 """
 
-import itertools
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.avatar.channels import BLENDSHAPES
+from appliance.avatar.channels import BLENDSHAPES, OTHER_SIDE
+from appliance.face.canonical import canonical_face
 from appliance.face.expression_network import PICTURE_BELOW, PICTURE_EYES, PICTURE_PX, UNTAUGHT
 from appliance.face.regions import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, SCALE
 from engines.training.deformations import Deformations
@@ -32,9 +33,9 @@ REACH = 0.07  # how far a landmark moves the picture around it, in eye distances
 OTHERS = 0.75  # how large the deformation of a drawn person is at most: more hides a jaw that is pushed forward
 OWN_PX, TEACHER_PX = 192, 256  # what the two landmark networks take
 TAKING_TOO_LONG_S = 120.0
-RENEWED_EVERY = 5  # batches of a stream
 FACE_FROM = 0.5  # a landmark network's presence
 STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
+_OTHER_POINT, _OTHER_SIDE = canonical_face().mirror.tolist(), list(OTHER_SIDE)
 _UNTAUGHT = [BLENDSHAPES.index(name) for name in UNTAUGHT]
 _FACE = [
     i for i, name in enumerate(BLENDSHAPES) if name not in UNTAUGHT and not name.startswith(("eyeLook", "eyeBlink"))
@@ -152,23 +153,31 @@ class Pictures:
 class Stream:
     """Draws samples without end in a thread of its own, for a device that learns.
 
-    ``renew`` is called now and then in that thread: new people for a source.
+    ``renew`` is called before each in that thread: new people for a source.
     """
 
     def __init__(self, sources: Sequence[Pictures], count: int, home: str, renew: Callable[[], None]) -> None:
         self._sources, self._count, self._home, self._renew = sources, count, home, renew
         self._ready: queue.Queue[Samples] = queue.Queue(maxsize=2)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def take(self) -> Samples:
         """``count`` samples of each source, on the device that learns; waits for them."""
         return self._ready.get(timeout=TAKING_TOO_LONG_S)
 
+    def close(self) -> None:
+        """Draw no more."""
+        self._ended.set()
+        while self._thread.is_alive():
+            with suppress(queue.Empty):
+                self._ready.get(timeout=0.1)
+
     def _run(self) -> None:
         with torch.no_grad():
-            for turn in itertools.count():
-                if turn % RENEWED_EVERY == 0:
-                    self._renew()
+            while not self._ended.is_set():
+                self._renew()
                 fresh = joined([source.draw(self._count) for source in self._sources])
                 self._ready.put(Samples(**{name: values.to(self._home) for name, values in vars(fresh).items()}))
 
@@ -197,6 +206,25 @@ class Reservoir:
         """Choose ``count`` of them."""
         which = torch.randint(self._filled, (count,), device=random.device, generator=random)
         return Samples(**{name: values[which] for name, values in self._rows.items()})
+
+
+def mirrored(samples: Samples) -> Samples:
+    """The same faces in a mirror."""
+    points = samples.landmarks[:, _OTHER_POINT] * samples.landmarks.new_tensor([-1.0, 1.0])
+    return Samples(points, samples.pictures.flip(3), samples.taught[:, _OTHER_SIDE], samples.truth[:, _OTHER_SIDE])
+
+
+def some_mirrored(samples: Samples, random: torch.Generator) -> Samples:
+    """Half of them in a mirror: what was learnt of a face by heart is of no use there."""
+    count = len(samples.truth)
+    turned = torch.rand(count, device=samples.truth.device, generator=random) < 0.5
+    pairs = zip(vars(samples).items(), vars(mirrored(samples)).values(), strict=True)
+    return Samples(
+        **{
+            name: torch.where(turned.view(count, *[1] * (plain.dim() - 1)), other, plain)
+            for (name, plain), other in pairs
+        }
+    )
 
 
 def joined(parts: Sequence[Samples]) -> Samples:

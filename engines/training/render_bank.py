@@ -30,7 +30,7 @@ from engines.training.pictures import (
     rough_squares,
     squares_around,
 )
-from engines.training.renders import FaceRenderer
+from engines.training.renders import OVERSAMPLED, FaceRenderer
 
 BATCH = 128
 UNSEEN_SEED = 20_000  # training draws from seeds below
@@ -48,9 +48,11 @@ class Drawn:
     rotation: npt.NDArray[np.float32]  # n x 3 x 3, as in the scenes
 
 
-def drawing(ict: Path, networks: Networks, device: str, each: int, seed: int) -> Iterator[Drawn]:
+def drawing(
+    ict: Path, networks: Networks, device: str, each: int, seed: int, oversampled: int = OVERSAMPLED
+) -> Iterator[Drawn]:
     """Draw new people without end, a batch at a time, ``each`` pictures of every one; other ones for every seed."""
-    renderer = FaceRenderer(ict, device, BLENDSHAPES, SOURCE_PX)
+    renderer = FaceRenderer(ict, device, BLENDSHAPES, SOURCE_PX, oversampled)
     random = np.random.default_rng(seed)
     while True:
         identities = np.repeat(random.integers(0, 2**31, BATCH // each), each)

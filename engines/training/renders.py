@@ -20,7 +20,7 @@ from engines.training.renders_scenes import HEAD_CM, Scenes, sample_scenes
 from engines.training.renders_shading import Noise, Surface, hair_cover, shade
 from engines.training.renders_weights import gaze_deg, lid_weights
 
-OVERSAMPLED = 2  # each way, before the picture is averaged down
+OVERSAMPLED = 2
 NOWHERE = 2**62
 SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM, SHADOW_EACH = 320, 34.0, 0.45, 2
 BARE_LASHES = 0.5  # lashes paler than this do not show
@@ -41,12 +41,15 @@ class Truth:
 class FaceRenderer:
     """The face on its device, ready to draw.
 
-    ``blendshapes`` are the 52 names in the order of the weights. Pictures are ``size_px`` each way.
+    ``blendshapes`` are the 52 names in the order of the weights. Pictures are ``size_px`` each way, drawn
+    ``oversampled`` times as large, each way, and averaged down.
     """
 
-    def __init__(self, ict: Path, device: str, blendshapes: Sequence[str], size_px: int = 256) -> None:
+    def __init__(
+        self, ict: Path, device: str, blendshapes: Sequence[str], size_px: int = 256, oversampled: int = OVERSAMPLED
+    ) -> None:
         self._names = tuple(blendshapes)
-        self._size_px = size_px
+        self._size_px, self._oversampled = size_px, oversampled
         self._device = torch.device(device)
         model = faces.load_face(ict, blendshapes, size_px)
         place = self._place
@@ -84,9 +87,12 @@ class FaceRenderer:
         head_cm, centres_cm = self._deform(scenes, looks)
         rotation, position = self._place(scenes.rotation), self._place(scenes.position_cm)
         camera_cm = (head_cm - self._head) @ rotation.transpose(1, 2) + position[:, None]
-        focal, centre = self._place(scenes.focal_px) * OVERSAMPLED, self._place(scenes.centre_px) * OVERSAMPLED
+        focal, centre = (
+            self._place(scenes.focal_px) * self._oversampled,
+            self._place(scenes.centre_px) * self._oversampled,
+        )
         screen = project(camera_cm, focal, centre)
-        side = self._size_px * OVERSAMPLED
+        side = self._size_px * self._oversampled
         triangle_of = self._splat(screen, side, looks["lashes"] > BARE_LASHES)
         surface = self._meet(triangle_of, screen, camera_cm, side)
         surface.look_from(rotation, position, focal, centre, self._head, side)
@@ -95,7 +101,7 @@ class FaceRenderer:
         weights = {name: self._place(scenes.weights[:, i]) for i, name in enumerate(self._names)}
         colours = shade(surface, looks, weights, self._noise)
         colours = put_before_background(colours, surface, looks, self._noise, random)
-        pictures = photograph(colours, looks, OVERSAMPLED, random)
+        pictures = photograph(colours, looks, self._oversampled, random)
         return pictures, self._truth(scenes, screen, camera_cm, centres_cm, rotation, position)
 
     def _deform(self, scenes: Scenes, looks: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -209,7 +215,7 @@ class FaceRenderer:
     def _truth(
         self, scenes: Scenes, screen: Tensor, camera_cm: Tensor, centres_cm: Tensor, rotation: Tensor, position: Tensor
     ) -> Truth:
-        marks_px = screen[:, self._landmarks, :2] / OVERSAMPLED
+        marks_px = screen[:, self._landmarks, :2] / self._oversampled
         nearer_cm = camera_cm[:, self._landmarks, 2:] - position[:, None, 2:]
         eyes_cm = (centres_cm - self._head) @ rotation.transpose(1, 2) + position[:, None]
         return Truth(

@@ -7,7 +7,7 @@ The wire's face has +X to the person's own left, +Y up, +Z out of the face, righ
 import math
 from dataclasses import replace
 
-from appliance.avatar.channels import BLENDSHAPES
+from appliance.avatar.channels import OTHER_SIDE
 from appliance.publish.wire import WireFrame
 from appliance.values import Gaze, HeadPose, Point, TrackingState
 
@@ -17,22 +17,13 @@ FOUND = (TrackingState.ACQUIRING, TrackingState.TRACKING, TrackingState.VOICE)
 """States in which somebody moves the avatar; in the others it rests or lives on its own."""
 
 
-def _other_side(name: str) -> str:
-    if name.endswith("Left"):
-        return f"{name[:-4]}Right"
-    return f"{name[:-5]}Left" if name.endswith("Right") else name
-
-
-_MIRRORED = [BLENDSHAPES.index(_other_side(name)) for name in BLENDSHAPES]
-
-
 def mirrored(frame: WireFrame) -> WireFrame:
     """Return what a mirror shows: left and right change places, turns and tilts go the other way."""
     x, y, z, w = frame.head.rotation
     px, py, pz = frame.head.position_m
     gaze = Gaze(_flipped(frame.gaze.right_deg), _flipped(frame.gaze.left_deg))
     head = HeadPose((x, -y, -z, w), (-px, py, pz))
-    return replace(frame, head=head, gaze=gaze, blendshapes=frame.blendshapes[_MIRRORED])
+    return replace(frame, head=head, gaze=gaze, blendshapes=frame.blendshapes[list(OTHER_SIDE)])
 
 
 def angles_deg(rotation: Quaternion) -> tuple[float, float, float]:
