@@ -20,10 +20,9 @@ from appliance.face.landmarks import LandmarkReader
 from appliance.face.stage import FaceStage
 from appliance.face.task_models import BLENDSHAPE_MODEL, LANDMARK_MODEL, TASK
 from appliance.face.tracker import Tracker
-from appliance.health.heap import one_arena, trim
 from appliance.health.sources import source_of
 from appliance.health.telemetry import Telemetry
-from appliance.health.watch import Watch
+from appliance.health.watch import Watch, trim
 from appliance.identity import describe
 from appliance.installed import Load, fallbacks, networks, opened, opened_together
 from appliance.latest import Latest
@@ -63,7 +62,6 @@ def serve(settings: Settings, recording: Recording | None = None, reread: Callab
     if not settings.camera and not settings.microphone:
         raise ConfigError("at least one [[camera]] or [[microphone]] must be set, got none")
     started_ns = time.monotonic_ns()
-    one_arena()
     cv2.setNumThreads(1)  # the crop is small: threads cost more than they give
     watchdog = Watchdog()
     watchdog.status("fetching models")

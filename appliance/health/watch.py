@@ -1,5 +1,6 @@
 """From reading to plan: looks at the machine, judges it, and lays down what the stages may do."""
 
+import ctypes
 import os
 import time
 from collections.abc import Callable
@@ -7,7 +8,6 @@ from dataclasses import dataclass, field
 
 from appliance import settings
 from appliance.errors import ShortOfMemoryError
-from appliance.health.heap import trim
 from appliance.health.heat import Heat, next_heat
 from appliance.health.pressure import Pressure, has_room, next_pressure
 from appliance.health.processes import tree
@@ -112,3 +112,8 @@ def shed(step: Step) -> list[str]:
 def own_resident_mb() -> float:
     """What all processes of this program hold; shared pages count once in each."""
     return round(sum(process.rss_mb for process in tree(os.getpid())), 1)
+
+
+def trim() -> None:
+    """Give what was freed back to the system: glibc keeps it otherwise."""
+    ctypes.CDLL(None).malloc_trim(0)

@@ -1,13 +1,15 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import jsonschema
 import pytest
 
 from appliance.errors import ShortOfMemoryError
+from appliance.health import watch as watching
 from appliance.health.readings import Reading
 from appliance.health.shedding import Shedding, Step
-from appliance.health.watch import Watch, shed, wire_name
+from appliance.health.watch import Watch, own_resident_mb, shed, wire_name
 from appliance.latest import Latest
 from appliance.publish import wire
 from appliance.settings import Memory
@@ -111,3 +113,21 @@ def test_events_are_what_the_schema_says(plan: Latest[Plan], events: list[Event]
     for event in events:
         jsonschema.validate(json.loads(wire.encode_event(event, 1)), wire.schema("event"))
     assert len(events) >= 4
+
+
+@pytest.fixture
+def freed() -> Iterator[None]:
+    """Half a gigabyte in small pieces, given back to the allocator, which keeps it."""
+    pieces = [bytes(2000) for _ in range(250_000)]
+    del pieces[::2]
+    del pieces[:-1]
+    yield
+    del pieces
+
+
+def test_what_was_freed_goes_back_to_the_system(freed: None) -> None:
+    before_mb = own_resident_mb()
+
+    watching.trim()
+
+    assert own_resident_mb() < before_mb
