@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.avatar.channels import BLENDSHAPES, OTHER_SIDE
+from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
@@ -39,6 +39,7 @@ from engines.training.pictures import (
     cut,
     find_points,
     mirrored,
+    other_side,
     picture_squares,
     restyled,
     some_mirrored,
@@ -214,7 +215,7 @@ def _styled(samples: Samples, step: int, random: torch.Generator) -> Tensor:
 def _settled(student: Student, samples: Samples) -> Tensor:
     """What a student says of faces and of their mirror images, in the mean: weights n x 52."""
     told = [student(one.landmarks, one.pictures.float() / 255)[1] for one in (samples, mirrored(samples))]
-    return ((told[0] + told[1][:, list(OTHER_SIDE)]) / 2).sigmoid()
+    return ((told[0] + other_side(told[1])) / 2).sigmoid()
 
 
 def _shaken(values: Tensor, spread: float, random: torch.Generator) -> Tensor:

@@ -153,7 +153,7 @@ class Pictures:
 class Stream:
     """Draws samples without end in a thread of its own, for a device that learns.
 
-    ``renew`` is called before each in that thread: new people for a source.
+    ``renew`` is called in that thread before each batch: new people for a source.
     """
 
     def __init__(self, sources: Sequence[Pictures], count: int, home: str, renew: Callable[[], None]) -> None:
@@ -211,7 +211,12 @@ class Reservoir:
 def mirrored(samples: Samples) -> Samples:
     """The same faces in a mirror."""
     points = samples.landmarks[:, _OTHER_POINT] * samples.landmarks.new_tensor([-1.0, 1.0])
-    return Samples(points, samples.pictures.flip(3), samples.taught[:, _OTHER_SIDE], samples.truth[:, _OTHER_SIDE])
+    return Samples(points, samples.pictures.flip(3), other_side(samples.taught), other_side(samples.truth))
+
+
+def other_side(weights: Tensor) -> Tensor:
+    """Weights n x 52, or their logits, in a mirror."""
+    return weights[:, _OTHER_SIDE]
 
 
 def some_mirrored(samples: Samples, random: torch.Generator) -> Samples:

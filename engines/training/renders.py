@@ -87,10 +87,7 @@ class FaceRenderer:
         head_cm, centres_cm = self._deform(scenes, looks)
         rotation, position = self._place(scenes.rotation), self._place(scenes.position_cm)
         camera_cm = (head_cm - self._head) @ rotation.transpose(1, 2) + position[:, None]
-        focal, centre = (
-            self._place(scenes.focal_px) * self._oversampled,
-            self._place(scenes.centre_px) * self._oversampled,
-        )
+        focal, centre = (self._place(values) * self._oversampled for values in (scenes.focal_px, scenes.centre_px))
         screen = project(camera_cm, focal, centre)
         side = self._size_px * self._oversampled
         triangle_of = self._splat(screen, side, looks["lashes"] > BARE_LASHES)

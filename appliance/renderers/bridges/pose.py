@@ -16,6 +16,8 @@ Quaternion = tuple[float, float, float, float]
 FOUND = (TrackingState.ACQUIRING, TrackingState.TRACKING, TrackingState.VOICE)
 """States in which somebody moves the avatar; in the others it rests or lives on its own."""
 
+_MIRRORED = list(OTHER_SIDE)
+
 
 def mirrored(frame: WireFrame) -> WireFrame:
     """Return what a mirror shows: left and right change places, turns and tilts go the other way."""
@@ -23,7 +25,7 @@ def mirrored(frame: WireFrame) -> WireFrame:
     px, py, pz = frame.head.position_m
     gaze = Gaze(_flipped(frame.gaze.right_deg), _flipped(frame.gaze.left_deg))
     head = HeadPose((x, -y, -z, w), (-px, py, pz))
-    return replace(frame, head=head, gaze=gaze, blendshapes=frame.blendshapes[list(OTHER_SIDE)])
+    return replace(frame, head=head, gaze=gaze, blendshapes=frame.blendshapes[_MIRRORED])
 
 
 def angles_deg(rotation: Quaternion) -> tuple[float, float, float]:
