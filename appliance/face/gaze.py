@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cache
-from math import atan2, degrees, hypot
+from math import atan2, degrees, dist, hypot, sqrt
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -26,18 +27,16 @@ _CLOSED, _OPEN = 0.08, 0.16  # gap of the lids in eye widths: below, the iris is
 _OWN_WAY = 0.5  # how far an eye may leave what both do: by Hering's law they move together
 _MOST_CONVERGED_DEG, _MOST_DIVERGED_DEG = 16.0, 2.0  # a thing 22 cm away; a squint's measure of noise
 _ASIDE_DEG, _UP_DEG, _DOWN_DEG = 30.0, 25.0, 30.0  # at weight 1
-_SPAN = (face.EYE_OUTER_RIGHT, face.EYE_OUTER_LEFT, face.NOSE_TIP, face.CHIN)  # four points in no one plane
+_SPAN = np.array([face.EYE_OUTER_RIGHT, face.EYE_OUTER_LEFT, face.NOSE_TIP, face.CHIN])  # four points in no one plane
+_GAP = np.repeat(np.array([1 / 3, -1 / 3]), 3)  # of the lids' points: the upper's mean less the lower's
 
 
 @dataclass(frozen=True, slots=True)
 class _Eye:
     """One eye of the average face, and the landmarks that show it."""
 
-    outer: int
-    inner: int
-    iris: int
-    upper: Group
-    lower: Group
+    seen: npt.NDArray[np.intp]  # the outer corner, the inner one, and the middle of the iris
+    lids: npt.NDArray[np.intp]  # the middle of the upper one, and of the lower
     width_m: float  # from corner to corner
     centre_m: Float64  # the eye's centre from the middle of its corners, as the network sets them
 
@@ -61,7 +60,7 @@ def _eyes() -> tuple[_Eye, _Eye]:
         corners_m = average.points_m[[outer, inner]].astype(np.float64)
         width_m = float(np.linalg.norm(corners_m[0] - corners_m[1]))
         offset_m = centre_m - corners_m.mean(0) + (0, -_IRIS_LOW_M, _CORNERS_DEEP_M)
-        return _Eye(outer, inner, iris, upper[3:6], lower[3:6], width_m, offset_m)
+        return _Eye(np.array([outer, inner, iris]), np.array([*upper[3:6], *lower[3:6]]), width_m, offset_m)
 
     return (
         eye(
@@ -130,28 +129,28 @@ def _toward_camera(points_px: Float32, head_points_m: Float32) -> Float64 | None
     """The line of sight in head axes, from what ``head_frame`` did to the picture's axes."""
     if not np.isfinite(points_px).all():
         return None
-    from_px, to_m = (points[list(_SPAN)].astype(np.float64) for points in (points_px, head_points_m))
+    from_px, to_m = (points[_SPAN].astype(np.float64) for points in (points_px, head_points_m))
     edges_px, edges_m = from_px[1:] - from_px[0], to_m[1:] - to_m[0]
-    if abs(np.linalg.det(edges_px)) < 1:  # cubic pixels: a face of a few pixels, or none
+    if abs(cv2.determinant(edges_px)) < 1:  # cubic pixels: a face of a few pixels, or none
         return None
-    away = np.linalg.solve(edges_px, edges_m)[2]
-    return np.asarray(-away / np.linalg.norm(away))
+    away = cv2.solve(edges_px, edges_m)[1][2]
+    return np.asarray(-away / hypot(*away))
 
 
 def _look(eye: _Eye, points_px: Float32, head_points_m: Float32, toward_camera: Float64) -> _Look:
-    outer_m, inner_m, iris_m = head_points_m[[eye.outer, eye.inner, eye.iris]].astype(np.float64)
-    width_m = float(np.linalg.norm(outer_m - inner_m))
+    outer_m, inner_m, iris_m = head_points_m[eye.seen].astype(np.float64)
+    width_m = dist(outer_m, inner_m)
     size = width_m / eye.width_m
     off_m = iris_m - ((outer_m + inner_m) / 2 + size * eye.centre_m)
     off_m[1] *= _PITCH_GAIN
     # Only what lies across the line of sight is measured: the network gives the iris no depth of its own.
     across_m = off_m - (off_m @ toward_camera) * toward_camera
     across = across_m / (size * _IRIS_ARM_M + 1e-9)
-    length = float(np.linalg.norm(across))
+    length = hypot(*across)
     if length > _FARTHEST_OFF:
         across, length = across * (_FARTHEST_OFF / length), _FARTHEST_OFF
-    x, y, z = (across + np.sqrt(1 - length**2) * toward_camera).tolist()
-    gap_m = float(head_points_m[list(eye.upper), 1].mean() - head_points_m[list(eye.lower), 1].mean())
+    x, y, z = (across + sqrt(1 - length**2) * toward_camera).tolist()
+    gap_m = float(head_points_m[eye.lids, 1] @ _GAP)
     opened = _weight((gap_m / (width_m + 1e-9) - _CLOSED) / (_OPEN - _CLOSED))
     # Seen from the side an eye narrows, and a pixel of error turns it farther.
     turned = abs(float(toward_camera[2]))
