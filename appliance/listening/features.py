@@ -102,7 +102,7 @@ def _powers(heard: Float32) -> Float32:
 def _mean_of_last(recent: Float32, count: int, hops: int) -> Float32:
     """The mean power over each of the last ``hops`` and those before it, ``count`` in all, at the beginning fewer."""
     begin = recent.shape[1] - hops - count + 1
-    sums = np.lib.stride_tricks.sliding_window_view(recent[:, begin:], count, axis=1).sum(axis=2)
+    sums = np.sum([recent[:, first : first + hops] for first in range(begin, begin + count)], axis=0)
     return np.asarray(sums[:-1] / sums[-1], np.float32)
 
 
