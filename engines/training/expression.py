@@ -38,8 +38,6 @@ from engines.training.pictures import (
     Stream,
     cut,
     find_points,
-    mirrored,
-    other_side,
     picture_squares,
     restyled,
     some_mirrored,
@@ -188,7 +186,7 @@ def train(
             labels = teacher(meant)
             samples = reservoir.draw(SHOWN, random)
             turned = some_mirrored(samples, random)
-            settled = _settled(trained.true, turned)
+            settled = trained.true.both_ways(turned.landmarks, turned.pictures.float() / 255).sigmoid()
             again = _shaken(turned.landmarks, SHAKE, random), _shaken(_styled(turned, step, random), NOISE, random)
         alone, told = pair.taught(samples.landmarks, _styled(samples, step, random))
         _, true = pair.true(*again)
@@ -210,12 +208,6 @@ def train(
 def _styled(samples: Samples, step: int, random: torch.Generator) -> Tensor:
     shown = samples.pictures.float() / 255
     return restyled(shown, random) if step % RESTYLED_EVERY == 0 else shown
-
-
-def _settled(student: Student, samples: Samples) -> Tensor:
-    """What a student says of faces and of their mirror images, in the mean: weights n x 52."""
-    told = [student(one.landmarks, one.pictures.float() / 255)[1] for one in (samples, mirrored(samples))]
-    return ((told[0] + other_side(told[1])) / 2).sigmoid()
 
 
 def _shaken(values: Tensor, spread: float, random: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX
 from engines.training.deformations import POINTS
+from engines.training.mirror import OTHER_POINT, OTHER_SIDE, other_side, turned_landmarks, turned_pictures
 
 DENSE = (2 * POINTS, 768, 768, 256)
 Look = tuple[tuple[int, int, int, int], ...]
@@ -63,13 +65,20 @@ class Student(nn.Module):
         joined = self.join(torch.cat([dense, seen], 1)).relu()
         return alone, alone + self.together(joined)
 
+    def both_ways(self, landmarks: Tensor, pictures: Tensor) -> Tensor:
+        """Logits n x 52 of faces and of their mirror images, in the mean: it knows more than either."""
+        _, plain = self(landmarks, pictures)
+        _, turned = self(turned_landmarks(landmarks), turned_pictures(pictures))
+        mean: Tensor = (plain + other_side(turned)) / 2
+        return mean
+
     def _dense(self, landmarks: Tensor) -> Tensor:
         told: Tensor = self.dense(((landmarks - self.mean) / self.spread).flatten(1))
         return told
 
 
 class Pair(nn.Module):
-    """Two students, one of whom took a teacher's word and one the truth.
+    """Two students, one of whom took a teacher's word and one the truth; the second sees the mirror image, too.
 
     Of each of 52 shapes, ``trust`` is how much the first's picture counts beside its landmarks, and ``share`` how much
     of the logit the second says.
@@ -89,8 +98,7 @@ class Pair(nn.Module):
     def each(self, landmarks: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """What either says, the first and the second."""
         alone, together = self.taught(landmarks, pictures)
-        _, true = self.true(landmarks, pictures)
-        return torch.lerp(alone, together, self.trust), true
+        return torch.lerp(alone, together, self.trust), self.true.both_ways(landmarks, pictures)
 
 
 def export(pair: Pair, path: Path) -> None:
@@ -102,16 +110,26 @@ def export(pair: Pair, path: Path) -> None:
     """
     graph = _Graph()
     graph.node("Flatten", ["landmarks"], "flat", axis=1)
+    taught = graph.trunk("taught", pair.taught, "flat", "picture")
+    true = graph.trunk("true", pair.true, *graph.both_ways("flat", "picture"))
     share, trust = _array(pair.share)[:, None], _array(pair.trust)[:, None]
-    features, weights, bias = [], [], np.zeros(SHAPES)
-    for name, student, part, seen in (("taught", pair.taught, 1 - share, trust), ("true", pair.true, share, 1)):
-        features += graph.trunk(name, student)
-        for layer, counts in ((student.alone, part), (student.together, part * seen)):
-            weights.append(counts * _array(layer.weight))
-            bias += counts[:, 0] * _array(layer.bias)
-    graph.gemm(graph.node("Concat", features, "features", axis=1), "logits", np.concatenate(weights, 1), bias)
+    of_taught, of_true = _last(pair.taught, trust), _last(pair.true, np.ones_like(trust))
+    parts = [(1 - share) * of_taught, share / 2 * of_true, share / 2 * of_true[OTHER_SIDE]]
+    features = graph.node("Concat", [taught, graph.side_by_side(true)], "features", axis=1)
+    weights, biases = zip(*((part[:, :-1], part[:, -1]) for part in parts), strict=True)
+    graph.gemm(features, "logits", np.concatenate(weights, 1), sum(biases))
     graph.node("Sigmoid", ["logits"], "blendshapes")
     graph.save(path)
+
+
+def _last(student: Student, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What a student makes of its trunk's features: weights 52 x features, and the bias as a last column.
+
+    ``seen``, 52 x 1, is how much of each shape its picture says.
+    """
+    alone, together = (_array(layer.weight) for layer in (student.alone, student.together))
+    bias = _array(student.alone.bias)[:, None] + seen * _array(student.together.bias)[:, None]
+    return np.concatenate([alone, seen * together, bias], 1)
 
 
 class _Graph:
@@ -125,23 +143,44 @@ class _Graph:
         self._nodes.append(helper.make_node(operator, given, [made], name=made, **attributes))
         return made
 
-    def trunk(self, made: str, student: Student) -> list[str]:
+    def both_ways(self, landmarks: str, picture: str) -> tuple[str, str]:
+        """Landmarks, flat, and pictures, and behind them, in one batch twice as large, their mirror images."""
+        order = np.array([[2 * point, 2 * point + 1] for point in OTHER_POINT]).ravel()
+        moved = self.node("Gather", [landmarks, self._constant("turned_order", order)], "moved_landmarks", axis=1)
+        signs = self._constant("turned_signs", np.tile(np.array([-1, 1], np.float32), POINTS))
+        turned = self.node("Mul", [moved, signs], "turned_landmarks")
+        columns = self._constant("turned_columns", np.arange(PICTURE_PX)[::-1].copy())
+        shown = self.node("Gather", [picture, columns], "turned_picture", axis=3)
+        return (
+            self.node("Concat", [landmarks, turned], "both_landmarks", axis=0),
+            self.node("Concat", [picture, shown], "both_pictures", axis=0),
+        )
+
+    def side_by_side(self, both: str) -> str:
+        """Features of a batch and behind them of its mirror images, as one row for each face."""
+        width = DENSE[-1] + JOINED
+        apart = self.node("Reshape", [both, self._constant("apart", np.array([2, -1, width]))], f"{both}_apart")
+        paired = self.node("Transpose", [apart], f"{both}_paired", perm=[1, 0, 2])
+        return self.node("Reshape", [paired, self._constant("rows", np.array([-1, 2 * width]))], f"{both}_rows")
+
+    def trunk(self, made: str, student: Student, landmarks: str, picture: str) -> str:
         """What a student's two last layers read."""
         scale, shift = (1 / _array(student.spread)).ravel(), _array(student.mean).ravel()
-        dense = "flat"
+        dense = landmarks
         for index, layer in enumerate(layer for layer in student.dense if isinstance(layer, nn.Linear)):
             weight, bias = _array(layer.weight), _array(layer.bias)
             if index == 0:
                 bias = bias - weight @ (scale * shift)
                 weight = weight * scale
             dense = self.relu(self.gemm(dense, f"{made}_dense_{index}", weight, bias))
-        seen = "picture"
+        seen = picture
         for index, (layer, normal) in enumerate(zip(student.look[::3], student.look[1::3], strict=True)):
             seen = self.relu(self.convolution(seen, f"{made}_look_{index}", layer, normal))
         seen = self.node("Flatten", [seen], f"{made}_look", axis=1)
         seen = self.relu(self.linear(seen, f"{made}_seen", student.seen))
         both = self.node("Concat", [dense, seen], f"{made}_both", axis=1)
-        return [dense, self.relu(self.linear(both, f"{made}_join", student.join))]
+        joined = self.relu(self.linear(both, f"{made}_join", student.join))
+        return self.node("Concat", [dense, joined], f"{made}_features", axis=1)
 
     def relu(self, given: str) -> str:
         return self.node("Relu", [given], f"{given}_relu")
@@ -158,6 +197,10 @@ class _Graph:
         bias = (_array(layer.bias) - _array(normal.running_mean)) * factor + _array(normal.bias)
         pads, strides = [layer.padding[0]] * 4, list(layer.stride)
         return self.node("Conv", [given, *self._weights(made, weight, bias)], made, pads=pads, strides=strides)
+
+    def _constant(self, name: str, values: npt.NDArray[Any]) -> str:
+        self._constants.append(numpy_helper.from_array(values, name))
+        return name
 
     def _weights(self, made: str, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> list[str]:
         stored, cast, added = f"{made}_weight16", f"{made}_weight", f"{made}_bias"

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from appliance.avatar.channels import BLENDSHAPES, OTHER_SIDE
-from appliance.face.canonical import canonical_face
+from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_BELOW, PICTURE_EYES, PICTURE_PX, UNTAUGHT
 from appliance.face.regions import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, SCALE
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import SOURCE_PX
 from engines.training.expression_samples import upright
 from engines.training.graph import Graph
+from engines.training.mirror import other_side, turned_landmarks, turned_pictures
 from engines.training.teacher import Teacher
 
 GRID = 48  # nodes of a deformation each way
@@ -35,7 +35,6 @@ OWN_PX, TEACHER_PX = 192, 256  # what the two landmark networks take
 TAKING_TOO_LONG_S = 120.0
 FACE_FROM = 0.5  # a landmark network's presence
 STILL = 0.3  # a face with no taught weight above this, eyes aside, is taken to show no untaught shape either
-_OTHER_POINT, _OTHER_SIDE = canonical_face().mirror.tolist(), list(OTHER_SIDE)
 _UNTAUGHT = [BLENDSHAPES.index(name) for name in UNTAUGHT]
 _FACE = [
     i for i, name in enumerate(BLENDSHAPES) if name not in UNTAUGHT and not name.startswith(("eyeLook", "eyeBlink"))
@@ -210,13 +209,12 @@ class Reservoir:
 
 def mirrored(samples: Samples) -> Samples:
     """The same faces in a mirror."""
-    points = samples.landmarks[:, _OTHER_POINT] * samples.landmarks.new_tensor([-1.0, 1.0])
-    return Samples(points, samples.pictures.flip(3), other_side(samples.taught), other_side(samples.truth))
-
-
-def other_side(weights: Tensor) -> Tensor:
-    """Weights n x 52, or their logits, in a mirror."""
-    return weights[:, _OTHER_SIDE]
+    return Samples(
+        turned_landmarks(samples.landmarks),
+        turned_pictures(samples.pictures),
+        other_side(samples.taught),
+        other_side(samples.truth),
+    )
 
 
 def some_mirrored(samples: Samples, random: torch.Generator) -> Samples:
