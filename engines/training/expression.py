@@ -28,7 +28,7 @@ from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
-from engines.training.expression_network import LOOK, LOOK_DEEPER, Pair, Student, export
+from engines.training.expression_network import Pair, Student, export
 from engines.training.expression_samples import Faces, upright
 from engines.training.pictures import (
     Networks,
@@ -308,7 +308,7 @@ def main() -> None:
     stream = Stream([invented, invented, moved, filmed], FRESH, home, renew)  # of half of them the truth is known
     with torch.no_grad():
         seen, _ = meshes.draw(5 * MESHES, GAP)
-        first, second = (Student(seen.mean(0), seen.std(0) + 0.003, look) for look in (LOOK, LOOK_DEEPER))
+        first, second = (Student(seen.mean(0), seen.std(0) + 0.003) for _ in range(2))
     random = torch.Generator(home).manual_seed(1 + arguments.seed)
     pair = Pair(first, second, trust(), torch.ones(len(BLENDSHAPES))).to(home)
     with closing(stream):

@@ -17,11 +17,9 @@ from engines.training.deformations import POINTS
 from engines.training.mirror import OTHER_POINT, OTHER_SIDE, other_side, turned_landmarks, turned_pictures
 
 DENSE = (2 * POINTS, 768, 768, 256)
-Look = tuple[tuple[int, int, int, int], ...]
+LOOK = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))
 """Convolutions: planes in, planes out, side, stride; together they divide 96 pixels by 16."""
 
-LOOK: Look = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 96, 3, 2))
-LOOK_DEEPER: Look = ((3, 32, 5, 4), (32, 64, 3, 2), (64, 64, 3, 1), (64, 96, 3, 2), (96, 96, 3, 1))
 SEEN, JOINED = 640, 256
 SHAPES = len(BLENDSHAPES)
 _SIDE = 6  # of the last planes
@@ -33,7 +31,7 @@ class Student(nn.Module):
     What landmarks alone say, and what the picture makes of it, are added before the sigmoid.
     """
 
-    def __init__(self, mean: Tensor, spread: Tensor, look: Look = LOOK) -> None:
+    def __init__(self, mean: Tensor, spread: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
@@ -44,11 +42,11 @@ class Student(nn.Module):
         self.look = nn.Sequential(
             *(
                 layer
-                for planes, more, side, stride in look
+                for planes, more, side, stride in LOOK
                 for layer in (nn.Conv2d(planes, more, side, stride, side // 2), nn.BatchNorm2d(more), nn.ReLU())
             )
         )
-        self.seen = nn.Linear(look[-1][1] * _SIDE**2, SEEN)
+        self.seen = nn.Linear(LOOK[-1][1] * _SIDE**2, SEEN)
         self.join = nn.Linear(DENSE[-1] + SEEN, JOINED)
         self.together = nn.Linear(JOINED, SHAPES)
 
