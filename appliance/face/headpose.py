@@ -1,4 +1,7 @@
-"""Head pose in metric space, and the face with the head's own movement taken away."""
+"""Head pose in metric space, and the face with the head's own movement taken away.
+
+Matrices here are so small that OpenCV, whose calls cost less, takes a quarter to a third of numpy's time for them.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -147,7 +150,7 @@ def _fit(points: Float64, rigid: _Rigid) -> tuple[Float64, float, Float64]:
     """
     middle = rigid.weights @ points
     centred = points - middle
-    stretch, left, right = cv2.SVDecomp(centred.T @ rigid.arms_m)  # so small, in a quarter of numpy's time
+    stretch, left, right = cv2.SVDecomp(centred.T @ rigid.arms_m)
     rotation = left @ right
     if cv2.determinant(rotation) < 0:  # a mirror image fits best: take the best that is none
         left[:, 2] *= -1
