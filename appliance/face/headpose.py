@@ -1,6 +1,6 @@
 """Head pose in metric space, and the face with the head's own movement taken away.
 
-Matrices here are so small that OpenCV, whose calls cost less, takes a quarter to a third of numpy's time for them.
+Matrices here are so small that OpenCV, whose calls cost less, takes a third of numpy's time for them or less.
 """
 
 from dataclasses import dataclass
