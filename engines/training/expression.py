@@ -287,7 +287,7 @@ def main() -> None:
     with torch.no_grad():
         networks = Networks(arguments.models, helper)
         shown, points_px = film(kept, networks, helper)
-        people = drawing(arguments.ict, networks, helper, 1, 1 + arguments.seed, oversampled=1)
+        people = drawing(arguments.ict, networks, helper, 1, 1 + arguments.seed, many=True)
         drawn = draw(people, arguments.people)
         knowledge = correlations(taught(drawn, networks), drawn.truth).to(home)
         teacher = Teacher(arguments.models / "face_blendshapes.onnx", home)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from appliance.avatar.channels import BLENDSHAPES
 from appliance.face.expression_network import PICTURE_PX
@@ -31,6 +32,7 @@ from engines.training.pictures import (
     squares_around,
 )
 from engines.training.renders import OVERSAMPLED, FaceRenderer
+from engines.training.renders_scenes import Scenes, sample_scenes
 
 BATCH = 128
 UNSEEN_SEED = 20_000  # training draws from seeds below
@@ -48,22 +50,37 @@ class Drawn:
     rotation: npt.NDArray[np.float32]  # n x 3 x 3, as in the scenes
 
 
-def drawing(
-    ict: Path, networks: Networks, device: str, each: int, seed: int, oversampled: int = OVERSAMPLED
-) -> Iterator[Drawn]:
-    """Draw new people without end, a batch at a time, ``each`` pictures of every one; other ones for every seed."""
-    renderer = FaceRenderer(ict, device, BLENDSHAPES, SOURCE_PX, oversampled)
-    random = np.random.default_rng(seed)
-    while True:
-        identities = np.repeat(random.integers(0, 2**31, BATCH // each), each)
-        scenes = renderer.sample(len(identities), random, identities)
+class _Sampling(IterableDataset[Scenes]):
+    """Scenes without end, a batch at a time, ``each`` of every person."""
+
+    def __init__(self, each: int, seed: int) -> None:
+        self._each, self._seed = each, seed
+
+    def __iter__(self) -> Iterator[Scenes]:
+        random = np.random.default_rng(self._seed)
+        while True:
+            identities = np.repeat(random.integers(0, 2**31, BATCH // self._each), self._each)
+            yield sample_scenes(len(identities), SOURCE_PX, BLENDSHAPES, random, identities)
+
+
+def drawing(ict: Path, networks: Networks, device: str, each: int, seed: int, many: bool = False) -> Iterator[Drawn]:
+    """Draw new people without end, a batch at a time, ``each`` pictures of every one; other ones for every seed.
+
+    Who wants ``many`` waits a minute for the first and gets all others sooner, without oversampling. What to draw is
+    made up ahead by a process of its own: that takes as long as drawing it.
+    """
+    renderer = FaceRenderer(ict, device, BLENDSHAPES, SOURCE_PX, 1 if many else OVERSAMPLED, many)
+    sampling = DataLoader(
+        _Sampling(each, seed), batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="spawn"
+    )
+    for scenes in sampling:
         pictures, known = renderer.render_tensor(scenes)
         shown = pictures.permute(0, 3, 1, 2).contiguous()
         rough = rough_squares(torch.from_numpy(known.landmarks[..., :2]).to(device))
         points, seen = find_points(shown, rough, networks)
         kept = seen.cpu().numpy()
         truth = torch.from_numpy(scenes.weights).to(device)
-        yield Drawn(shown[seen], points[seen], truth[seen], identities[kept], scenes.rotation[kept])
+        yield Drawn(shown[seen], points[seen], truth[seen], scenes.identity[kept], scenes.rotation[kept])
 
 
 def draw(people: Iterator[Drawn], count: int) -> Drawn:

@@ -5,9 +5,10 @@ each pixel then meets its triangle exactly and is shaded on its own. ``FaceRende
 renderer.sample(64, rng))`` gives pictures and what is known of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from engines.training import renders_faces as faces
-from engines.training.renders_camera import photograph, put_before_background
+from engines.training.renders_camera import background, photograph, put_before_background, put_hands
 from engines.training.renders_scenes import HEAD_CM, Scenes, sample_scenes
 from engines.training.renders_shading import Noise, Surface, hair_cover, shade
 from engines.training.renders_weights import gaze_deg, lid_weights
@@ -25,6 +26,9 @@ NOWHERE = 2**62
 SHADOW_PX, SHADOW_CM, SHADOW_BIAS_CM, SHADOW_EACH = 320, 34.0, 0.45, 2
 BARE_LASHES = 0.5  # lashes paler than this do not show
 EYEBALL_BEHIND_CM = 0.08  # the model's corneas are larger than life: lids stay before them
+
+
+Steps = tuple[Callable[..., Any], ...]
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,18 @@ class FaceRenderer:
     """The face on its device, ready to draw.
 
     ``blendshapes`` are the 52 names in the order of the weights. Pictures are ``size_px`` each way, drawn
-    ``oversampled`` times as large, each way, and averaged down.
+    ``oversampled`` times as large, each way, and averaged down. ``compiled`` for each size of batch when it is first
+    drawn, a CUDA device takes half of the time for the next ones.
     """
 
     def __init__(
-        self, ict: Path, device: str, blendshapes: Sequence[str], size_px: int = 256, oversampled: int = OVERSAMPLED
+        self,
+        ict: Path,
+        device: str,
+        blendshapes: Sequence[str],
+        size_px: int = 256,
+        oversampled: int = OVERSAMPLED,
+        compiled: bool = False,
     ) -> None:
         self._names = tuple(blendshapes)
         self._size_px, self._oversampled = size_px, oversampled
@@ -62,6 +73,8 @@ class FaceRenderer:
         self._noise = Noise(self._device)
         self._head = place(np.array(HEAD_CM, np.float32))
         self._behind = place(np.where(model.materials == faces.EYEBALL, EYEBALL_BEHIND_CM, 0).astype(np.float32))
+        steps: Steps = (self._meet, self._lit, shade, put_before_background)
+        self._steps = tuple(map(_compiled, steps)) if compiled and self._device.type == "cuda" else steps
 
     def _place(self, array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
@@ -91,14 +104,16 @@ class FaceRenderer:
         screen = project(camera_cm, focal, centre)
         side = self._size_px * self._oversampled
         triangle_of = self._splat(screen, side, looks["lashes"] > BARE_LASHES)
-        surface = self._meet(triangle_of, screen, camera_cm, side)
+        meet, light, paint, put_before = self._steps
+        surface = meet(triangle_of, screen, camera_cm, side)
         surface.look_from(rotation, position, focal, centre, self._head, side)
         surface.lip_z_cm = head_cm[:, self._landmarks[48:60], 2].mean(1)
-        surface.lit = self._lit(surface, camera_cm - position[:, None], looks["light"], position)
+        surface.lit = light(surface, camera_cm - position[:, None], looks["light"], position)
         weights = {name: self._place(scenes.weights[:, i]) for i, name in enumerate(self._names)}
-        colours = shade(surface, looks, weights, self._noise)
-        colours = put_before_background(colours, surface, looks, self._noise, random)
-        pictures = photograph(colours, looks, self._oversampled, random)
+        colours = paint(surface, looks, weights, self._noise)
+        behind = background(len(colours), side, random)
+        colours = put_before(colours, behind, surface, looks, self._noise).view(-1, side, side, 3)
+        pictures = photograph(put_hands(colours, looks, random), looks, self._oversampled, random)
         return pictures, self._truth(scenes, screen, camera_cm, centres_cm, rotation, position)
 
     def _deform(self, scenes: Scenes, looks: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -142,7 +157,7 @@ class FaceRenderer:
             for down in (0, 1):
                 x, y = corner_px[..., 0] + right, corner_px[..., 1] + down
                 inside = seen & (x >= 0) & (x < side) & (y >= 0) & (y < side)
-                where = torch.where(inside, y * side + x, 0)
+                where = y % side * side + x % side  # what hides changes nothing, wherever it lands
                 buffer.scatter_reduce_(1, where, torch.where(inside, key, NOWHERE), "amin")
         return fill_holes(torch.where(buffer == NOWHERE, -1, buffer & 0xFFFFFFFF), side)
 
@@ -198,7 +213,7 @@ class FaceRenderer:
         cell = (points[..., :2] * scale + SHADOW_PX / 2).floor().long()
         inside = solid & (cell >= 0).all(-1) & (cell < SHADOW_PX).all(-1)
         heights = torch.full((len(light), SHADOW_PX * SHADOW_PX), -1e3, device=self._device)
-        where = torch.where(inside, cell[..., 1] * SHADOW_PX + cell[..., 0], 0)
+        where = cell[..., 1] % SHADOW_PX * SHADOW_PX + cell[..., 0] % SHADOW_PX
         heights.scatter_reduce_(1, where, torch.where(inside, points[..., 2], -1e3), "amax")
         at = (surface.camera_cm - position[:, None]) @ axes
         lit = torch.zeros_like(at[..., 0])
@@ -222,6 +237,12 @@ class FaceRenderer:
             gaze_deg=gaze_deg(scenes.weights, self._names),
             box_px=torch.cat([marks_px.amin(1), marks_px.amax(1)], 1).cpu().numpy(),
         )
+
+
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Hundreds of small operations as a few, each of which passes over the picture once."""
+    compiled: Callable[..., Any] = torch.compile(step, dynamic=False)
+    return compiled
 
 
 def fill_holes(triangle_of: Tensor, side: int) -> Tensor:

@@ -17,25 +17,22 @@ QUANTISATION_BASE, QUANTISATION_SLOPE = 12.0, 7.0
 
 
 def put_before_background(
-    colours: Tensor, surface: Surface, looks: dict[str, Tensor], noise: Noise, random: torch.Generator
+    colours: Tensor, behind: Tensor, surface: Surface, looks: dict[str, Tensor], noise: Noise
 ) -> Tensor:
-    """Join the face with what is behind and before it; linear, n x side x side x 3."""
+    """Join the face with what is behind and before it, but for hands; linear, n x pixels x 3."""
     depth = torch.where(surface.covered, surface.depth_cm, 1e6)
-    behind = _background(len(colours), surface.side_px, random).view_as(colours)
     behind = _hair_and_shoulders(behind, surface, looks, noise)
     picture = torch.where(surface.covered[..., None], colours, behind)
     picture = _front_hair(picture, depth, surface, looks, noise)
-    picture = _glasses(picture, depth, surface, looks)
-    picture = picture.view(-1, surface.side_px, surface.side_px, 3)
-    return _hand(picture, looks, random)
+    return _glasses(picture, depth, surface, looks)
 
 
 def _uniform(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=random, device=random.device)
 
 
-def _background(n: int, side: int, random: torch.Generator) -> Tensor:
-    """Gradients, blocks and blobs, out of focus or not."""
+def background(n: int, side: int, random: torch.Generator) -> Tensor:
+    """Gradients, blocks and blobs, out of focus or not: linear, n x pixels x 3."""
     channels = 3
     picture = functional.interpolate(_uniform((n, channels, 2, 2), random), size=side, mode="bilinear")
     for cells, often in ((4, 0.75), (9, 0.75), (40, 0.35)):
@@ -46,7 +43,7 @@ def _background(n: int, side: int, random: torch.Generator) -> Tensor:
         picture = torch.lerp(picture, layer, 0.6 * _uniform((n, 1, 1, 1), random) * (kind < often))
     grey = picture.mean(1, keepdim=True)
     picture = torch.lerp(grey, picture, _uniform((n, 1, 1, 1), random)) * (0.25 + 0.75 * _uniform((n, 1, 1, 1), random))
-    return linear(picture).permute(0, 2, 3, 1)
+    return linear(picture).permute(0, 2, 3, 1).reshape(n, side * side, channels)
 
 
 def _on_plane(surface: Surface, axis: int, at_cm: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +111,7 @@ def _glasses(picture: Tensor, depth: Tensor, surface: Surface, looks: dict[str, 
     return picture
 
 
-def _hand(picture: Tensor, looks: dict[str, Tensor], random: torch.Generator) -> Tensor:
+def put_hands(picture: Tensor, looks: dict[str, Tensor], random: torch.Generator) -> Tensor:
     """Now and then fingers reach into the picture from one side, in the colour of skin."""
     n, side = picture.shape[:2]
     span = torch.linspace(0, 1, side, device=picture.device)
