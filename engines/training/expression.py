@@ -29,6 +29,7 @@ from appliance.face.expression_network import PICTURE_PX, UNTAUGHT
 from engines.training.deformations import Deformations
 from engines.training.expression_bank import sources
 from engines.training.expression_network import Pair, Student, export
+from engines.training.expression_pruning import prune
 from engines.training.expression_samples import Faces, upright
 from engines.training.pictures import (
     Networks,
@@ -44,6 +45,7 @@ from engines.training.pictures import (
     squares_around,
 )
 from engines.training.render_bank import UNSEEN_SEED, Drawn, draw, drawing, taught
+from engines.training.renders_weights import overshown
 from engines.training.teacher import Teacher
 
 MESHES, SHOWN = 3072, 1024  # faces of a step: without pictures, and with
@@ -56,6 +58,7 @@ TRUST = 0.5  # how much its picture counts to the first student: five filmed peo
 SHARES, MOST = tuple(share / 20 for share in range(17)), 0.5  # tried; taken where none of them is enough
 BETTER = 0.03  # how much better than the teacher drawn faces must be known, as correlation: what chance may take back
 CHOOSING_PEOPLE, TOLD_PEOPLE = 3000, 1000
+PRUNED_BY = 20  # fresh batches: units that fire on none of them are left out
 RATE, DECAY = 2e-3, 1e-2
 TRUTH_WEIGHT = 5.0  # of cross-entropy beside absolute errors
 RESTYLED_EVERY = 4  # steps
@@ -112,12 +115,14 @@ class Goal:
         copied = (logits.sigmoid() - samples.taught).abs() * self._weight * (1 - truthful)
         return (copied + truthful * self._off(logits, samples.truth.nan_to_num())).mean()
 
-    def of_calm(self, logits: Tensor, settled: Tensor) -> Tensor:
+    def of_calm(self, logits: Tensor, settled: Tensor, truth: Tensor) -> Tensor:
         """The loss on pictures beside what the average over a student's own steps says, weights n x 52.
 
-        Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017.
+        Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017. Not where nobody else says a word
+        (``truth`` NaN of an untaught shape): there the average would confirm its first guess for ever.
         """
-        return self._off(logits, settled).mean()
+        told = ~(self._untaught & truth.isnan())
+        return (told * self._off(logits, settled)).mean()
 
     def _off(self, logits: Tensor, weights: Tensor) -> Tensor:
         return self._counts * functional.binary_cross_entropy_with_logits(logits, weights, reduction="none")
@@ -148,6 +153,16 @@ def shares(pair: Pair, drawn: Drawn, networks: Networks) -> Tensor:
     share[_indices(FROWN)] = share[_indices(FROWN)].clamp(min=FROWN_SHARE)
     share[_indices(UNTAUGHT)] = 1.0
     return share
+
+
+def correct(pair: Pair) -> None:
+    """Have the second student say untaught shapes as seldom as faces would show them if none were drawn more often.
+
+    King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 2001: their prior correction.
+    """
+    untaught = _indices(UNTAUGHT)
+    bias = pair.true.alone.bias
+    bias[untaught] -= torch.from_numpy(overshown(BLENDSHAPES)).to(bias)[untaught]
 
 
 def looks(drawn: Drawn) -> Iterator[tuple[Tensor, Tensor]]:
@@ -192,7 +207,8 @@ def train(
         _, true = pair.true(*again)
         loss = of_taught.of_landmarks(pair.taught.of_landmarks(seen), labels)
         loss = loss + of_taught.of_landmarks(alone, samples.taught) + of_taught.of_pictures(told, samples)
-        loss = loss + of_true.of_pictures(true, turned) + min(done / CALM_FROM, 1) * of_true.of_calm(true, settled)
+        calm = of_true.of_calm(true, settled, turned.truth)
+        loss = loss + of_true.of_pictures(true, turned) + min(done / CALM_FROM, 1) * calm
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -312,12 +328,17 @@ def main() -> None:
     random = torch.Generator(home).manual_seed(1 + arguments.seed)
     pair = Pair(first, second, trust(), torch.ones(len(BLENDSHAPES))).to(home)
     with closing(stream):
-        pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random).to(helper)
+        pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random)
+        torch.save(pair.state_dict(), arguments.model.with_suffix(".pt"))
+        shown_last = [stream.take() for _ in range(PRUNED_BY)]
+    for student in (pair.taught, pair.true):
+        prune(student, ((samples.landmarks, samples.pictures.float() / 255) for samples in shown_last))
+    pair = pair.to(helper)
     with torch.no_grad():
+        correct(pair)
         new = drawing(arguments.ict, networks, helper, 1, UNSEEN_SEED + 1)
         pair.share.copy_(shares(pair, draw(new, CHOOSING_PEOPLE), networks))
         print("shares of the truth:", *(f"{share:.2f}" for share in pair.share.tolist()), flush=True)
-        torch.save(pair.state_dict(), arguments.model.with_suffix(".pt"))
         export(pair, arguments.model)
         tell_agreement(pair, kept, "people it was trained on", helper)
         if held_out.any():

@@ -113,7 +113,8 @@ def export(pair: Pair, path: Path) -> None:
     share, trust = _array(pair.share)[:, None], _array(pair.trust)[:, None]
     of_taught, of_true = _last(pair.taught, trust), _last(pair.true, np.ones_like(trust))
     parts = [(1 - share) * of_taught, share / 2 * of_true, share / 2 * of_true[OTHER_SIDE]]
-    features = graph.node("Concat", [taught, graph.side_by_side(true)], "features", axis=1)
+    width = pair.true.alone.in_features + pair.true.together.in_features
+    features = graph.node("Concat", [taught, graph.side_by_side(true, width)], "features", axis=1)
     weights, biases = zip(*((part[:, :-1], part[:, -1]) for part in parts), strict=True)
     graph.gemm(features, "logits", np.concatenate(weights, 1), sum(biases))
     graph.node("Sigmoid", ["logits"], "blendshapes")
@@ -147,16 +148,16 @@ class _Graph:
         moved = self.node("Gather", [landmarks, self._constant("turned_order", order)], "moved_landmarks", axis=1)
         signs = self._constant("turned_signs", np.tile(np.array([-1, 1], np.float32), POINTS))
         turned = self.node("Mul", [moved, signs], "turned_landmarks")
-        columns = self._constant("turned_columns", np.arange(PICTURE_PX)[::-1].copy())
-        shown = self.node("Gather", [picture, columns], "turned_picture", axis=3)
+        backwards = {"starts": -1, "ends": -PICTURE_PX - 1, "axes": 3, "steps": -1}  # in half of the time of a Gather
+        slices = [self._constant(f"turned_{name}", np.array([value])) for name, value in backwards.items()]
+        shown = self.node("Slice", [picture, *slices], "turned_picture")
         return (
             self.node("Concat", [landmarks, turned], "both_landmarks", axis=0),
             self.node("Concat", [picture, shown], "both_pictures", axis=0),
         )
 
-    def side_by_side(self, both: str) -> str:
-        """Features of a batch and behind them of its mirror images, as one row for each face."""
-        width = DENSE[-1] + JOINED
+    def side_by_side(self, both: str, width: int) -> str:
+        """``width`` features of a batch and behind them of its mirror images, as one row for each face."""
         apart = self.node("Reshape", [both, self._constant("apart", np.array([2, -1, width]))], f"{both}_apart")
         paired = self.node("Transpose", [apart], f"{both}_paired", perm=[1, 0, 2])
         return self.node("Reshape", [paired, self._constant("rows", np.array([-1, 2 * width]))], f"{both}_rows")

@@ -8,6 +8,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 NEUTRAL_SHARE, BLINK_SHARE, GAZE_SHARE, TALK_SHARE, RARE_SHARE = 0.2, 0.2, 0.75, 0.25, 0.45
+COUNTED = 20_000  # expressions, to know how often a shape is shown
 BOTH_SIDES = 0.75  # of sided shapes: both move, and nearly alike
 ASIDE_DEG, UP_DEG, DOWN_DEG = 30.0, 25.0, 30.0  # of an eye at weight 1
 LID_FOLLOWS_DOWN = 0.65  # of the mesh's own shape
@@ -63,19 +64,29 @@ OPPOSED: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def sample_weights(n: int, blendshapes: Sequence[str], rng: np.random.Generator) -> Floats:
+def sample_weights(
+    n: int, blendshapes: Sequence[str], rng: np.random.Generator, rare_share: float = RARE_SHARE
+) -> Floats:
     """Draw ``n`` expressions, n x 52, 0..1: about 0 to 6 shapes each with those that come along, a gaze, now and then a
-    blink or a talking mouth; a fifth near neutral."""
-    return np.stack([_expression(blendshapes, rng) for _ in range(n)])
+    blink or a talking mouth; a fifth near neutral. ``rare_share`` of the others show a rare shape out of its turn."""
+    return np.stack([_expression(blendshapes, rng, rare_share) for _ in range(n)])
 
 
-def _expression(blendshapes: Sequence[str], rng: np.random.Generator) -> Floats:
+def overshown(blendshapes: Sequence[str]) -> Floats:
+    """How much more each of 52 shapes is shown, in logits of its mean weight, than if rare ones waited their turn."""
+    shown, due = (
+        sample_weights(COUNTED, blendshapes, np.random.default_rng(0), share).mean(0) for share in (RARE_SHARE, 0.0)
+    )
+    return np.asarray(np.log(shown / (1 - shown)) - np.log(due / (1 - due)), np.float32)
+
+
+def _expression(blendshapes: Sequence[str], rng: np.random.Generator, rare_share: float) -> Floats:
     pose: dict[str, float] = {}
     if rng.random() < NEUTRAL_SHARE:
         for family in rng.choice(FAMILIES, 2, replace=False):
             _show(pose, str(family), float(rng.uniform(0, 0.08)), rng)
     else:
-        for family in _leaders(rng):
+        for family in _leaders(rng, rare_share):
             weight = float(rng.beta(1.4, 1.1))
             _show(pose, family, weight, rng)
             for follower, chance, share in COMPANIONS.get(family, ()):
@@ -91,10 +102,10 @@ def _expression(blendshapes: Sequence[str], rng: np.random.Generator) -> Floats:
     return np.array([np.clip(pose.get(name, 0.0), 0, 1) for name in blendshapes], np.float32)
 
 
-def _leaders(rng: np.random.Generator) -> list[str]:
+def _leaders(rng: np.random.Generator, rare_share: float) -> list[str]:
     count = int(rng.integers(0, 6))
     leaders = [str(family) for family in rng.choice(FAMILIES, count, replace=False)]
-    if rng.random() < RARE_SHARE:
+    if rng.random() < rare_share:
         leaders.append(str(rng.choice(RARE)))
     return leaders
 

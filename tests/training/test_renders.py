@@ -11,7 +11,7 @@ from appliance.values import Gaze
 from engines.errors import EngineError
 from engines.training.renders_faces import expression_offsets, load_face, triangle_grid
 from engines.training.renders_scenes import sample_scenes, sample_view, turn
-from engines.training.renders_weights import gaze_deg, lid_weights, sample_weights
+from engines.training.renders_weights import gaze_deg, lid_weights, overshown, sample_weights
 
 ORDER = {name: index for index, name in enumerate(BLENDSHAPES)}
 
@@ -48,6 +48,17 @@ def test_shapes_that_teachers_miss_are_shown_more_often(weights: np.ndarray, nam
     usual = (weights[:, ORDER["mouthDimpleLeft"]] > 0.3).mean()
 
     assert (weights[:, ORDER[name]] > 0.3).mean() > 1.3 * usual
+
+
+def test_what_is_shown_more_often_is_known_in_logits(weights: np.ndarray) -> None:
+    more = overshown(BLENDSHAPES)
+    shown = weights[:, ORDER["cheekPuff"]].mean()
+    due = 1 / (1 + np.exp(more[ORDER["cheekPuff"]] - np.log(shown / (1 - shown))))
+    in_turn = sample_weights(2000, BLENDSHAPES, np.random.default_rng(2), rare_share=0)[:, ORDER["cheekPuff"]].mean()
+
+    assert due == pytest.approx(in_turn, rel=0.25)
+    assert shown > 1.5 * in_turn
+    assert more[ORDER["jawLeft"]] == pytest.approx(0, abs=0.15)  # whose turn it is as before
 
 
 def test_a_fifth_of_the_faces_rest(weights: np.ndarray) -> None:
