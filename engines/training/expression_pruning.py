@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from engines.training.expression_network import Student
 
-Fired = dict[nn.Module, Tensor]
+EVERY = slice(None)
 TOGETHER = 32  # units that tensor cores multiply at once in eight bits
 
 
@@ -15,23 +15,24 @@ def prune(student: Student, faces: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Take out units of the dense layers that fire on none of ``faces``, upright landmarks and pictures, nor on their
     mirror images: what the student says of these stays as it is. Some stay, for whole multiples of ``TOGETHER``."""
     fired = {layer: _filled_up(units) for layer, units in _fired(student, faces).items()}
-    dense = [layer for layer in student.dense if isinstance(layer, nn.Linear)]
-    known = torch.ones(dense[0].in_features, dtype=torch.bool, device=dense[0].weight.device)
-    for layer in dense:
+    dense = _dense(student)
+    for layer, known in zip(dense, [EVERY, *(fired[layer] for layer in dense)], strict=False):
         _keep(layer, fired[layer], known)
-        known = fired[layer]
-    seen, joined = fired[student.seen], fired[student.join]
-    _keep(student.seen, seen, torch.ones(student.seen.in_features, dtype=torch.bool, device=seen.device))
-    _keep(student.join, joined, torch.cat([known, seen]))
-    every = torch.ones(student.alone.out_features, dtype=torch.bool, device=seen.device)
-    _keep(student.alone, every, known)
-    _keep(student.together, every, joined)
+    read, seen, joined = (fired[layer] for layer in (dense[-1], student.seen, student.join))
+    _keep(student.seen, seen, EVERY)
+    _keep(student.join, joined, torch.cat([read, seen]))
+    _keep(student.alone, EVERY, read)
+    _keep(student.together, EVERY, joined)
 
 
-def _fired(student: Student, faces: Iterable[tuple[Tensor, Tensor]]) -> Fired:
+def _dense(student: Student) -> list[nn.Linear]:
+    return [layer for layer in student.dense if isinstance(layer, nn.Linear)]
+
+
+def _fired(student: Student, faces: Iterable[tuple[Tensor, Tensor]]) -> dict[nn.Module, Tensor]:
     """Which units of each layer before a ReLU were ever above zero."""
-    layers = [*(layer for layer in student.dense if isinstance(layer, nn.Linear)), student.seen, student.join]
-    fired: Fired = {layer: torch.zeros_like(layer.bias, dtype=torch.bool) for layer in layers}
+    layers = [*_dense(student), student.seen, student.join]
+    fired: dict[nn.Module, Tensor] = {layer: torch.zeros_like(layer.bias, dtype=torch.bool) for layer in layers}
 
     def note(layer: nn.Module, _: object, told: Tensor) -> None:
         fired[layer] |= (told > 0).any(0)
@@ -51,7 +52,7 @@ def _filled_up(fired: Tensor) -> Tensor:
     return fired.index_fill(0, others, value=True)
 
 
-def _keep(layer: nn.Linear, rows: Tensor, columns: Tensor) -> None:
+def _keep(layer: nn.Linear, rows: Tensor | slice, columns: Tensor | slice) -> None:
     layer.weight = nn.Parameter(layer.weight.detach()[rows][:, columns])
     layer.bias = nn.Parameter(layer.bias.detach()[rows])
     layer.out_features, layer.in_features = layer.weight.shape
