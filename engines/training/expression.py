@@ -13,7 +13,7 @@ BANK is what ``engines.training.expression_bank`` wrote; DIR holds the second mo
 import argparse
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,18 @@ def correct(pair: Pair) -> None:
     untaught = _indices(UNTAUGHT)
     bias = pair.true.alone.bias
     bias[untaught] -= torch.from_numpy(overshown(BLENDSHAPES)).to(bias)[untaught]
+
+
+def finished(pair: Pair, last: Sequence[Samples], drawn: Drawn, networks: Networks) -> Pair:
+    """Trained students as they ship: without units idle on the ``last`` samples, rare shapes as rare as they are, and
+    each one's share decided on ``drawn``, people on whom neither learnt."""
+    for student in (pair.taught, pair.true):
+        prune(student, ((samples.landmarks, samples.pictures.float() / 255) for samples in last))
+    pair = pair.to(drawn.truth.device)
+    correct(pair)
+    pair.share.copy_(shares(pair, drawn, networks))
+    print("shares of the truth:", *(f"{share:.2f}" for share in pair.share.tolist()), flush=True)
+    return pair
 
 
 def looks(drawn: Drawn) -> Iterator[tuple[Tensor, Tensor]]:
@@ -330,15 +342,10 @@ def main() -> None:
     with closing(stream):
         pair = train(pair, meshes, stream, goals, teacher, arguments.minutes, random)
         torch.save(pair.state_dict(), arguments.model.with_suffix(".pt"))
-        shown_last = [stream.take() for _ in range(PRUNED_BY)]
-    for student in (pair.taught, pair.true):
-        prune(student, ((samples.landmarks, samples.pictures.float() / 255) for samples in shown_last))
-    pair = pair.to(helper)
+        last = [stream.take() for _ in range(PRUNED_BY)]
     with torch.no_grad():
-        correct(pair)
         new = drawing(arguments.ict, networks, helper, 1, UNSEEN_SEED + 1)
-        pair.share.copy_(shares(pair, draw(new, CHOOSING_PEOPLE), networks))
-        print("shares of the truth:", *(f"{share:.2f}" for share in pair.share.tolist()), flush=True)
+        pair = finished(pair, last, draw(new, CHOOSING_PEOPLE), networks)
         export(pair, arguments.model)
         tell_agreement(pair, kept, "people it was trained on", helper)
         if held_out.any():

@@ -16,7 +16,7 @@ def prune(student: Student, faces: Iterable[tuple[Tensor, Tensor]]) -> None:
     mirror images: what the student says of these stays as it is. Some stay, for whole multiples of ``TOGETHER``."""
     fired = {layer: _filled_up(units) for layer, units in _fired(student, faces).items()}
     dense = _dense(student)
-    for layer, known in zip(dense, [EVERY, *(fired[layer] for layer in dense)], strict=False):
+    for layer, known in zip(dense, [EVERY, *(fired[layer] for layer in dense[:-1])], strict=True):
         _keep(layer, fired[layer], known)
     read, seen, joined = (fired[layer] for layer in (dense[-1], student.seen, student.join))
     _keep(student.seen, seen, EVERY)

@@ -4,7 +4,7 @@
 
 Writes ``pictures_jpeg`` and ``pictures_end`` (96 pixels, RGB, as the expression network sees them), ``own_px``
 n x 478 x 3, ``truth`` n x 52, ``teacher`` n x 52 (the whole teacher on the same picture), ``identity`` n and
-``rotation`` n x 3 x 3. A laptop's core draws one a second.
+``rotation`` n x 3 x 3.
 """
 
 import argparse
